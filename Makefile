@@ -1,0 +1,36 @@
+# Two commands are enough for a start: `make run` and `make test`. Both set up .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install run test check demo train-small
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+install: $(STAMP) ## make .venv with everything (a few minutes, about 6 GB)
+
+run: install     ## start API, worker and embedded Redis at http://127.0.0.1:8000
+	$(BIN)/vlmir serve
+
+check: install   ## format, lint, types, import rules, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell app model tests docs README.md CHANGELOG.md
+
+test: check      ## every check and every test that needs no GPU
+	$(BIN)/python -m pytest -m 'not gpu'
+
+demo: install    ## degrade a public-domain photo, restore it through the service, write demo/
+	$(BIN)/vlmir demo --out-dir demo
+
+train-small: install ## train the default weights from DATA=folder (the exact recipe)
+	DATA=$(DATA) BIN=$(BIN) sh model/weights/train_small.sh
