@@ -1,0 +1,219 @@
+"""Every error a client of the service can meet: one tree, stable codes, no web or queue imports.
+
+The API turns a `ServiceError` into an RFC 9457 problem document; the worker stores `code` and `detail` in the job.
+Codes are part of the public interface: they are added to, never renamed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of all errors with a public code.
+
+    Class attributes give the defaults of a kind of error; the instance adds what happened this time.
+
+    Args:
+        detail: What went wrong here, what was expected and what to do, for people.
+        retry_after_s: Seconds after which trying again makes sense; None gives the default of the class.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+    default_retry_after_s: ClassVar[float | None] = None
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.retry_after_s = retry_after_s if retry_after_s is not None else self.default_retry_after_s
+
+
+class InvalidRequestError(ServiceError):
+    """The request as such cannot be understood (no image field, two bodies, broken multipart)."""
+
+    code = "invalid_request"
+    status = 400
+    title = "The request is not valid"
+
+
+class InvalidOptionError(ServiceError):
+    """An option has a value outside what is allowed."""
+
+    code = "invalid_option"
+    status = 422
+    title = "An option is not valid"
+
+
+class InvalidImageError(ServiceError):
+    """The bytes claim to be a photo but cannot be decoded (truncated, damaged, empty)."""
+
+    code = "invalid_image"
+    status = 422
+    title = "The image cannot be read"
+
+
+class UnsupportedFormatError(ServiceError):
+    """The bytes are not in a photo format that the service takes."""
+
+    code = "unsupported_format"
+    status = 415
+    title = "The image format is not supported"
+
+
+class AnimatedImageError(UnsupportedFormatError):
+    """The file holds several frames; the service restores single photos."""
+
+    code = "animated_image"
+    title = "Animated images are not supported"
+
+
+class ImageTooLargeError(ServiceError):
+    """The photo has more bytes, pixels or a longer side than the limits allow."""
+
+    code = "image_too_large"
+    status = 413
+    title = "The image is too large"
+
+
+class ImageTooSmallError(ServiceError):
+    """The photo has fewer pixels than the model can work on."""
+
+    code = "image_too_small"
+    status = 422
+    title = "The image is too small"
+
+
+class JobNotFoundError(ServiceError):
+    """No job has this id, or its record was deleted after its time."""
+
+    code = "job_not_found"
+    status = 404
+    title = "No such job"
+
+
+class ResultNotReadyError(ServiceError):
+    """The job has no result (yet).
+
+    Args:
+        state: State of the job, as its public word.
+        detail: Overrides the sentence made from the state.
+        retry_after_s: Seconds after which asking again makes sense.
+    """
+
+    code = "result_not_ready"
+    status = 409
+    title = "The result is not ready"
+    retryable = True
+
+    def __init__(self, state: str, detail: str = "", *, retry_after_s: float | None = 1.0) -> None:
+        super().__init__(
+            detail or f"The job is {state}; a result exists only once it has succeeded.", retry_after_s=retry_after_s
+        )
+        self.state = state
+
+
+class ResultGoneError(ServiceError):
+    """The job succeeded, but its result was deleted after its time to live."""
+
+    code = "result_gone"
+    status = 410
+    title = "The result has expired"
+
+
+class JobCanceledError(ServiceError):
+    """The job was canceled, so it will never have a result."""
+
+    code = "job_canceled"
+    status = 409
+    title = "The job was canceled"
+
+
+class JobFailedError(ServiceError):
+    """The job failed, so it will never have a result.
+
+    Args:
+        detail: What went wrong, as stored in the job.
+        error_code: Code of the failure that the worker recorded, or None.
+    """
+
+    code = "job_failed"
+    status = 409
+    title = "The job failed"
+
+    def __init__(self, detail: str = "", *, error_code: str | None = None) -> None:
+        super().__init__(detail)
+        self.error_code = error_code
+
+
+class QueueFullError(ServiceError):
+    """The number of waiting jobs has reached its bound."""
+
+    code = "queue_full"
+    status = 503
+    title = "Too many jobs are waiting"
+    retryable = True
+    default_retry_after_s = 5.0
+
+
+class QueueUnavailableError(ServiceError):
+    """The queue (Redis) cannot be reached or refuses to work; accepted jobs are kept."""
+
+    code = "queue_unavailable"
+    status = 503
+    title = "The job queue is not available"
+    retryable = True
+    default_retry_after_s = 2.0
+
+
+class WorkerUnavailableError(ServiceError):
+    """No worker is ready to take jobs."""
+
+    code = "worker_unavailable"
+    status = 503
+    title = "No worker is ready"
+    retryable = True
+    default_retry_after_s = 5.0
+
+
+class RestorationFailedError(ServiceError):
+    """The model could not restore this photo."""
+
+    code = "restoration_failed"
+    status = 500
+    title = "The restoration failed"
+
+
+class NonFiniteOutputError(RestorationFailedError):
+    """The network gave infinities or NaN for this photo, in full precision too."""
+
+    code = "non_finite_output"
+    title = "The model gave no valid image"
+
+
+class DeviceMemoryError(ServiceError):
+    """The device has not enough memory for this photo, even alone."""
+
+    code = "device_out_of_memory"
+    status = 503
+    title = "Not enough memory on the device"
+    retryable = True
+    default_retry_after_s = 10.0
+
+
+class WorkerLostError(ServiceError):
+    """Every worker that took the job disappeared before finishing it."""
+
+    code = "worker_lost"
+    status = 500
+    title = "The workers of this job were lost"
+
+
+class EmbeddedRedisError(ServiceError):
+    """The embedded Redis server cannot be started or has stopped."""
+
+    code = "embedded_redis"
+    status = 503
+    title = "The embedded Redis server is not running"

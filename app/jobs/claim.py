@@ -1,0 +1,87 @@
+"""What the queue hands out: claims, renewals, workers, and the policy it works by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.jobs.job import Job
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """Times and bounds of the queue.
+
+    Attributes:
+        lease_ms: Time without a renewal after which another worker may take a running job.
+        max_deliveries: Workers that may take a job before it counts as failed.
+        result_ttl_s: Time for which a result can be fetched.
+        record_ttl_s: Time for which the job's record outlives its result (or its failure).
+        upload_ttl_s: Time after which an upload that never became a job is deleted.
+        max_queued: Waiting jobs, over all priorities, above which new ones are refused.
+        event_maxlen: Events kept per job.
+        dead_maxlen: Entries kept in the dead stream and in the notices stream.
+        batch_every: One of this many claims looks for a batch job first, so that batch never starves.
+    """
+
+    lease_ms: int = 30_000
+    max_deliveries: int = 3
+    result_ttl_s: int = 3600
+    record_ttl_s: int = 24 * 3600
+    upload_ttl_s: int = 24 * 3600
+    max_queued: int = 1000
+    event_maxlen: int = 256
+    dead_maxlen: int = 10_000
+    batch_every: int = 8
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this worker holds until its lease runs out.
+
+    Attributes:
+        job: The job as of this claim, state running.
+        image: Bytes of the upload.
+        mask: Bytes of the mask, or None without one.
+        fence: Attempt number; a commit with an old one is refused.
+        entry_id: Stream entry that stands for the claim.
+        priority: Stream from which it came.
+        worker: Name of the worker that holds it.
+    """
+
+    job: Job
+    image: bytes
+    mask: bytes | None
+    fence: int
+    entry_id: str
+    priority: str
+    worker: str
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """Answer to a sign of life.
+
+    Attributes:
+        owned: False when the job went to another worker or is over: stop working on it.
+        cancel_requested: The caller wants it stopped; end it with `JobQueue.canceled`.
+    """
+
+    owned: bool
+    cancel_requested: bool
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker that gave a sign of life lately.
+
+    Attributes:
+        name: Its unique name.
+        ready: Whether the model is loaded and warm.
+        model: Name of its model.
+        seen_ms: When it was last heard of (server clock, UTC milliseconds).
+    """
+
+    name: str
+    ready: bool
+    model: str
+    seen_ms: int

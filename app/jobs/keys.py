@@ -1,0 +1,91 @@
+"""Every Redis key name of the queue.
+
+All names share the hash tag `{vlmir}`, so that one script may touch several keys on a Redis Cluster too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.jobs.job import PRIORITIES
+
+GROUP = "workers"
+"""Name of the one consumer group of every job stream."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key names of one service.
+
+    Args:
+        namespace: Lets several services share one Redis; empty for none.
+    """
+
+    namespace: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of every name."""
+        return f"{{vlmir}}:{self.namespace}:" if self.namespace else "{vlmir}:"
+
+    def stream(self, priority: str) -> str:
+        """Stream of job ids that wait for a worker."""
+        return f"{self.prefix}jobs:{priority}"
+
+    def queued(self, priority: str) -> str:
+        """Sorted set of queued job ids by creation time: the exact depth, without canceled ones."""
+        return f"{self.prefix}queued:{priority}"
+
+    @property
+    def dead(self) -> str:
+        """Stream of jobs that failed on every delivery."""
+        return f"{self.prefix}dead"
+
+    @property
+    def notices(self) -> str:
+        """Stream with the id of every job that became terminal; wakes those who wait."""
+        return f"{self.prefix}notices"
+
+    @property
+    def workers(self) -> str:
+        """Hash of announced workers."""
+        return f"{self.prefix}workers"
+
+    def job(self, job_id: str) -> str:
+        """Hash of one job."""
+        return f"{self.prefix}job:{job_id}"
+
+    def events(self, job_id: str) -> str:
+        """Capped stream of what happened to one job."""
+        return f"{self.prefix}events:{job_id}"
+
+    def image(self, job_id: str) -> str:
+        """Bytes of the uploaded photo."""
+        return f"{self.prefix}image:{job_id}"
+
+    def mask(self, job_id: str) -> str:
+        """Bytes of the uploaded mask."""
+        return f"{self.prefix}mask:{job_id}"
+
+    def result(self, job_id: str, fence: int) -> str:
+        """Bytes of the result of one attempt; written once."""
+        return f"{self.prefix}result:{job_id}:{fence}"
+
+    def script_keys(self) -> list[str]:
+        """Give the KEYS list that every script gets, in the order of `lua/prelude.lua`.
+
+        The last ones are beginnings of names to which a script adds a job id: which jobs it will touch is known
+        only inside (a claim reads them from the stream), and the hash tag keeps them on the same shard.
+        """
+        return [
+            *(self.stream(priority) for priority in PRIORITIES),
+            *(self.queued(priority) for priority in PRIORITIES),
+            self.dead,
+            self.notices,
+            self.workers,
+            self.job(""),
+            self.events(""),
+            self.image(""),
+            self.mask(""),
+            f"{self.prefix}result:",
+        ]

@@ -1,0 +1,75 @@
+"""All settings of the service: the only reader of environment variables.
+
+Every field can be set by the environment variable `VLMIR_` plus its name in upper case. Composition roots build one
+`Settings` object and pass it (or parts of it) down; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+def default_state_dir() -> Path:
+    """Give the user's state folder for this service, by the XDG rules."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG rules say to ignore a relative path.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
+    return root / "vlmir"
+
+
+class Settings(BaseSettings):
+    """Settings of API, worker and command line, read from `VLMIR_*` variables."""
+
+    model_config = SettingsConfigDict(env_prefix="VLMIR_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    redis_url: str | None = Field(
+        default=None,
+        description="URL of the Redis server (redis://, rediss:// or unix://); empty starts an embedded server.",
+    )
+    namespace: str = Field(
+        default="",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]*$",
+        description="Put before all key names, so that several services can share one Redis.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port on which the API listens; 0 takes a free one.")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0 turns them off."
+    )
+    model: str = Field(default="small", min_length=1, description="Name of a shipped model, or a folder with one.")
+    device: str = Field(default="auto", min_length=1, description='Torch device: "auto", "cpu", "cuda", "cuda:1".')
+    threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 uses all cores.")
+    worker_concurrency: int = Field(default=8, ge=1, le=1024, description="Jobs that one worker holds at a time.")
+    batch_tiles: int = Field(default=8, ge=1, le=1024, description="Most image tiles in one network forward.")
+    lease_s: float = Field(
+        default=30.0, ge=1.0, le=3600.0, description="Seconds without a sign of life after which a job changes worker."
+    )
+    max_deliveries: int = Field(
+        default=3, ge=1, le=100, description="Workers that may take a job before it counts as failed."
+    )
+    grace_s: float = Field(
+        default=25.0, ge=0.0, le=3600.0, description="Seconds for running jobs to finish after a request to stop."
+    )
+    result_ttl_s: int = Field(default=3600, ge=1, description="Seconds for which a result can be fetched.")
+    max_queued: int = Field(default=1000, ge=1, description="Waiting jobs above which new ones are refused.")
+    max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="Largest upload in bytes.")
+    max_megapixels: float = Field(default=50.0, gt=0.0, description="Largest photo in millions of pixels.")
+    max_side_px: int = Field(default=20000, ge=1, description="Longest side of a photo in pixels.")
+    max_wait_s: float = Field(
+        default=60.0, ge=0.0, le=3600.0, description="Longest time in seconds for which a request waits for its result."
+    )
+    state_dir: Path = Field(
+        default_factory=default_state_dir, description="Folder of the embedded Redis server's data and socket."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log records that are written."
+    )
+    log_json: bool = Field(default=False, description="Write log records as JSON lines instead of plain text.")

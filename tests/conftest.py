@@ -1,0 +1,31 @@
+"""Fixtures of all tests: a real Redis server per test session, a namespace per test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """URL of a real Redis server that lives as long as the test session."""
+    server = RedisServer()
+    server.start()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Key namespace of one test, so that tests share the server and nothing else."""
+    return f"test-{uuid.uuid4().hex[:12]}"
