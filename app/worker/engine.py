@@ -1,0 +1,280 @@
+"""Which tiles run next: step-level continuous batching as a pure scheduler over plain data.
+
+Knows neither tensors nor Redis nor time itself: callers say what arrived and what is done, the engine says what to run.
+One tile of one denoising step is the unit of work, so a batch may mix tiles of any jobs at any step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.worker.fairness import DeficitRing
+
+
+@dataclass(frozen=True)
+class EnginePolicy:
+    """Limits and shares of the engine.
+
+    Args:
+        batch_tiles: Most tiles in one batch.
+        quantum_tiles: Tiles a job, tenant or priority of weight one gets before the next one's turn.
+        max_state_bytes: Sum of the states of admitted jobs; a larger job is admitted only when it is alone.
+        priority_weights: Share of each priority while several have work; priorities not named weigh 1.
+    """
+
+    batch_tiles: int = 8
+    quantum_tiles: int = 2
+    max_state_bytes: int = 4 * 1024**3
+    priority_weights: tuple[tuple[str, int], ...] = (("interactive", 4), ("batch", 1))
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tiles", "quantum_tiles", "max_state_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for priority, weight in self.priority_weights:
+            if weight < 1:
+                raise ValueError(f"the weight of priority {priority!r} must be at least 1, got {weight}")
+
+
+@dataclass(frozen=True)
+class JobShape:
+    """What the engine needs to know of a job.
+
+    Args:
+        job_id: Unique among admitted jobs.
+        tiles: Network forwards per step.
+        steps: Denoising steps.
+        priority: Name of the priority class.
+        tenant: Whom the work is charged to.
+        state_bytes: Memory held from `add` to `remove`.
+    """
+
+    job_id: str
+    tiles: int
+    steps: int
+    priority: str = "interactive"
+    tenant: str = "default"
+    state_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tiles < 1 or self.steps < 1 or self.state_bytes < 0:
+            raise ValueError(
+                f"job {self.job_id!r} needs tiles >= 1, steps >= 1 and state_bytes >= 0, "
+                f"got {self.tiles}, {self.steps} and {self.state_bytes}"
+            )
+
+
+@dataclass(frozen=True)
+class TileRef:
+    """One network forward: a tile of a job at a step (both counted from 0)."""
+
+    job_id: str
+    tile_index: int
+    step: int
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Where an admitted job stands; `tiles_left` counts every step still to do, `age_s` since it was admitted."""
+
+    job_id: str
+    step: int
+    tiles_left: int
+    age_s: float
+
+
+@dataclass
+class _Entry:
+    shape: JobShape
+    added_s: float
+    step: int = 0
+    waiting: deque[int] = field(default_factory=deque)  # tiles of this step nobody has taken yet
+    running: set[int] = field(default_factory=set)  # tiles of this step in a batch that is not complete
+
+    @property
+    def is_step_complete(self) -> bool:
+        return not self.waiting and not self.running
+
+
+class Engine:
+    """Fair, work-conserving choice of the next batch.
+
+    Deficit round robin over priority, then tenant, then job: a photo of thousands of tiles cannot starve one of a
+    single tile. Every tile of every step is handed out once; tiles of the next step only after `step_done`, because a
+    step needs all tiles of the one before. Choices depend on the order of calls alone, so a run can be replayed.
+
+    Args:
+        policy: Limits and shares.
+        clock: Seconds from any fixed start, for the age of jobs only.
+    """
+
+    def __init__(self, policy: EnginePolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._batch_tiles = policy.batch_tiles
+        self._weights = dict(policy.priority_weights)
+        self._entries: dict[str, _Entry] = {}
+        self._priorities = DeficitRing(policy.quantum_tiles)
+        self._tenants: dict[str, DeficitRing] = {}
+        self._jobs: dict[tuple[str, str], DeficitRing] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._entries
+
+    @property
+    def batch_tiles(self) -> int:
+        """Most tiles in one batch at present."""
+        return self._batch_tiles
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory held by admitted jobs."""
+        return sum(entry.shape.state_bytes for entry in self._entries.values())
+
+    def limit_batch(self, batch_tiles: int) -> None:
+        """Change the most tiles in one batch, for instance after running out of memory."""
+        if batch_tiles < 1:
+            raise ValueError(f"batch_tiles must be at least 1, got {batch_tiles}")
+        self._batch_tiles = batch_tiles
+
+    def can_admit(self, state_bytes: int) -> bool:
+        """Say whether a job with a state of this size fits beside the admitted ones.
+
+        A job above the whole budget is admitted when it would run alone: refusing it would refuse it for ever.
+        """
+        return not self._entries or self.state_bytes + state_bytes <= self._policy.max_state_bytes
+
+    def add(self, shape: JobShape) -> None:
+        """Admit a job; its first tiles may be in the next batch.
+
+        Raises:
+            ValueError: A job of that id is admitted already.
+        """
+        if shape.job_id in self._entries:
+            raise ValueError(f"job {shape.job_id!r} is admitted already")
+        entry = _Entry(shape, added_s=self._clock())
+        self._entries[shape.job_id] = entry
+        self._open_step(entry)
+
+    def remove(self, job_id: str) -> bool:
+        """Forget a job, finished or not, and free its share of memory; False when it is not admitted.
+
+        Its tiles in a running batch are ignored when that batch completes.
+        """
+        entry = self._entries.pop(job_id, None)
+        if entry is None:
+            return False
+        self._leave_rings(entry.shape)
+        return True
+
+    def next_batch(self) -> list[TileRef]:
+        """Take the next tiles to run: as many as a batch holds or as there are; empty when nobody has any."""
+        batch: list[TileRef] = []
+        while len(batch) < self._batch_tiles and len(self._priorities):
+            batch.append(self._take_tile())
+        return batch
+
+    def complete(self, batch: Sequence[TileRef]) -> list[str]:
+        """Record that these tiles ran; return the jobs whose step this completed, in batch order.
+
+        Raises:
+            ValueError: A tile of an admitted job was not running.
+        """
+        return [job_id for job_id in self._settle(batch) if self._entries[job_id].is_step_complete]
+
+    def release(self, batch: Sequence[TileRef]) -> None:
+        """Give tiles back that did not run, so that a later batch takes them first.
+
+        Raises:
+            ValueError: A tile of an admitted job was not running.
+        """
+        self._settle(batch)
+        for tile in reversed(batch):
+            entry = self._entries.get(tile.job_id)
+            if entry is not None:
+                entry.waiting.appendleft(tile.tile_index)
+                self._join_rings(entry.shape)
+
+    def step_done(self, job_id: str) -> bool:
+        """Open the job's next step; True when there is none left, and the job waits only for `remove`.
+
+        Raises:
+            KeyError: The job is not admitted.
+            ValueError: Tiles of its current step have not run, or it has finished already.
+        """
+        entry = self._entries[job_id]
+        if not entry.is_step_complete or entry.step >= entry.shape.steps:
+            raise ValueError(
+                f"job {job_id!r} cannot end step {entry.step} of {entry.shape.steps}: "
+                f"{len(entry.waiting)} tiles wait and {len(entry.running)} run"
+            )
+        entry.step += 1
+        if entry.step == entry.shape.steps:
+            return True
+        self._open_step(entry)
+        return False
+
+    def status(self, job_id: str) -> JobStatus:
+        """Tell where a job stands.
+
+        Raises:
+            KeyError: The job is not admitted.
+        """
+        entry = self._entries[job_id]
+        later = max(entry.shape.steps - entry.step - 1, 0) * entry.shape.tiles
+        left = later + len(entry.waiting) + len(entry.running)
+        return JobStatus(job_id, entry.step, left, self._clock() - entry.added_s)
+
+    def _open_step(self, entry: _Entry) -> None:
+        entry.waiting.extend(range(entry.shape.tiles))
+        self._join_rings(entry.shape)
+
+    def _take_tile(self) -> TileRef:
+        priority = self._priorities.head()
+        tenants = self._tenants[priority]
+        jobs = self._jobs[priority, tenants.head()]
+        entry = self._entries[jobs.head()]
+        tile = TileRef(entry.shape.job_id, entry.waiting.popleft(), entry.step)
+        entry.running.add(tile.tile_index)
+        for ring in (jobs, tenants, self._priorities):
+            ring.charge()
+        if not entry.waiting:
+            self._leave_rings(entry.shape)
+        return tile
+
+    def _settle(self, batch: Sequence[TileRef]) -> list[str]:
+        """Move tiles out of `running`, all or none; return the jobs they belong to, each once, in batch order."""
+        ran = [tile for tile in batch if tile.job_id in self._entries]  # the others were removed while the batch ran
+        for index, tile in enumerate(ran):
+            entry = self._entries[tile.job_id]
+            if tile.step != entry.step or tile.tile_index not in entry.running or tile in ran[:index]:
+                raise ValueError(f"{tile} is not running: job {tile.job_id!r} is at step {entry.step}")
+        for tile in ran:
+            self._entries[tile.job_id].running.remove(tile.tile_index)
+        return list(dict.fromkeys(tile.job_id for tile in ran))
+
+    def _join_rings(self, shape: JobShape) -> None:
+        quantum = self._policy.quantum_tiles
+        self._priorities.activate(shape.priority, self._weights.get(shape.priority, 1))
+        self._tenants.setdefault(shape.priority, DeficitRing(quantum)).activate(shape.tenant)
+        self._jobs.setdefault((shape.priority, shape.tenant), DeficitRing(quantum)).activate(shape.job_id)
+
+    def _leave_rings(self, shape: JobShape) -> None:
+        jobs = self._jobs.get((shape.priority, shape.tenant))
+        if jobs is None:
+            return
+        jobs.deactivate(shape.job_id)
+        if len(jobs):
+            return
+        del self._jobs[shape.priority, shape.tenant]  # rings of tenants that left must not pile up
+        tenants = self._tenants[shape.priority]
+        tenants.deactivate(shape.tenant)
+        if not len(tenants):
+            del self._tenants[shape.priority]
+            self._priorities.deactivate(shape.priority)

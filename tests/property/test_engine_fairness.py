@@ -1,0 +1,103 @@
+"""Shares of the engine: who gets how many tiles while others want them too, and that a run can be replayed."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+
+from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
+
+SHAPES = st.lists(
+    st.builds(
+        JobShape,
+        job_id=st.uuids().map(str),
+        tiles=st.integers(1, 40),
+        steps=st.integers(1, 3),
+        priority=st.sampled_from(["interactive", "batch"]),
+        tenant=st.sampled_from(["a", "b", "c"]),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda shape: shape.job_id,
+)
+
+
+def run_to_end(engine: Engine, shapes: list[JobShape]) -> list[list[TileRef]]:
+    for shape in shapes:
+        engine.add(shape)
+    batches = []
+    while batch := engine.next_batch():
+        batches.append(batch)
+        for job_id in engine.complete(batch):
+            if engine.step_done(job_id):
+                engine.remove(job_id)
+    return batches
+
+
+@given(shapes=SHAPES, batch_tiles=st.integers(1, 16), quantum=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_same_calls_give_the_same_batches(shapes: list[JobShape], batch_tiles: int, quantum: int) -> None:
+    policy = EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum)
+    ticks = iter(range(10**6))
+    first = run_to_end(Engine(policy, clock=lambda: 0.0), shapes)
+    second = run_to_end(Engine(policy, clock=lambda: float(next(ticks))), shapes)
+    assert first == second
+    ran = [tile for batch in first for tile in batch]
+    assert len(ran) == len(set(ran)) == sum(shape.tiles * shape.steps for shape in shapes)
+
+
+@given(giants=st.integers(1, 6), quantum=st.integers(1, 4), batch_tiles=st.integers(1, 16), steps=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_small_job_waits_at_most_one_turn_of_each_giant(
+    giants: int, quantum: int, batch_tiles: int, steps: int
+) -> None:
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum))
+    for number in range(giants):
+        engine.add(JobShape(f"giant-{number}", tiles=10_000, steps=4))
+    engine.complete(engine.next_batch())
+    engine.add(JobShape("small", tiles=1, steps=steps))
+    waited = 0
+    for _ in range(steps):
+        while True:
+            batch = engine.next_batch()
+            mine = [index for index, tile in enumerate(batch) if tile.job_id == "small"]
+            waited += mine[0] if mine else len(batch)
+            engine.complete(batch)
+            if mine:
+                break
+        assert waited <= giants * quantum
+        waited = 0
+        if engine.step_done("small"):
+            engine.remove("small")
+
+
+@given(quantum=st.integers(1, 4), batch_tiles=st.integers(1, 16), rounds=st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_busy_tenants_share_evenly_however_many_jobs_they_have(quantum: int, batch_tiles: int, rounds: int) -> None:
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum))
+    for number in range(5):
+        engine.add(JobShape(f"crowd-{number}", tiles=10_000, steps=1, tenant="crowd"))
+    engine.add(JobShape("single", tiles=10_000, steps=1, tenant="single"))
+    served = {"crowd": 0, "single": 0}
+    for _ in range(rounds):
+        batch = engine.next_batch()
+        engine.complete(batch)
+        for tile in batch:
+            served[tile.job_id.split("-")[0]] += 1
+        assert abs(served["crowd"] - served["single"]) <= quantum
+
+
+@given(rounds=st.integers(5, 60), weight=st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
+def test_priorities_share_by_weight_and_none_starves(rounds: int, weight: int) -> None:
+    policy = EnginePolicy(batch_tiles=7, quantum_tiles=2, priority_weights=(("interactive", weight), ("batch", 1)))
+    engine = Engine(policy)
+    engine.add(JobShape("a", tiles=10_000, steps=1, priority="interactive"))
+    engine.add(JobShape("b", tiles=10_000, steps=1, priority="batch"))
+    served = {"a": 0, "b": 0}
+    for _ in range(rounds):
+        batch = engine.next_batch()
+        engine.complete(batch)
+        for tile in batch:
+            served[tile.job_id] += 1
+    assert abs(served["a"] - weight * served["b"]) <= 2 * 2 * weight
