@@ -55,6 +55,27 @@ class InvalidImageError(ServiceError):
     title = "The image cannot be read"
 
 
+class EmptyUploadError(InvalidImageError):
+    """The upload has zero bytes."""
+
+    code = "empty_upload"
+    title = "The upload is empty"
+
+
+class AnimatedImageError(InvalidImageError):
+    """The file holds several frames; the service restores single photos."""
+
+    code = "animated_image"
+    title = "Animated images are not supported"
+
+
+class InvalidMaskError(InvalidImageError):
+    """The mask does not fit the photo."""
+
+    code = "invalid_mask"
+    title = "The mask does not fit the photo"
+
+
 class UnsupportedFormatError(ServiceError):
     """The bytes are not in a photo format that the service takes."""
 
@@ -63,19 +84,28 @@ class UnsupportedFormatError(ServiceError):
     title = "The image format is not supported"
 
 
-class AnimatedImageError(UnsupportedFormatError):
-    """The file holds several frames; the service restores single photos."""
+class UnsupportedMediaTypeError(ServiceError):
+    """The request body has a content type that the service does not take."""
 
-    code = "animated_image"
-    title = "Animated images are not supported"
+    code = "unsupported_media_type"
+    status = 415
+    title = "The content type is not supported"
 
 
 class ImageTooLargeError(ServiceError):
-    """The photo has more bytes, pixels or a longer side than the limits allow."""
+    """The photo has more pixels or a longer side than the limits allow."""
 
     code = "image_too_large"
     status = 413
     title = "The image is too large"
+
+
+class UploadTooLargeError(ServiceError):
+    """The upload has more bytes than the limits allow."""
+
+    code = "upload_too_large"
+    status = 413
+    title = "The upload is too large"
 
 
 class ImageTooSmallError(ServiceError):
