@@ -1,10 +1,30 @@
-"""The job queue on Redis Streams, as the API and the workers see it."""
+"""The job queue on Redis Streams, as the API and the workers see it.
+
+A job waits in the stream of its priority as an entry that holds its id. A worker's claim puts the entry into the
+group's pending list, where its idle time is the lease: renewals reset it, and when it runs out another claim takes the
+job over. Every attempt raises the job's fence; a commit with an old fence is refused, so a worker that lost its lease
+can do no harm. Every change of more than one key is one script (`lua/`), so a crash at any moment leaves either the old
+or the new state.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import uuid
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ResponseError
+
+from app.errors import JobNotFoundError, QueueFullError, ResultGoneError, ResultNotReadyError
+from app.jobs.blobs import BlobStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
+from app.jobs.codec import decode_job, encode_findings, encode_job
+from app.jobs.connection import BLOCK_MS, call, connect
+from app.jobs.job import PRIORITIES, JobState
+from app.jobs.keys import GROUP, Keys
+from app.jobs.notices import NoticeReader
+from app.jobs.scripts import Scripts, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,71 +32,244 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from app.jobs.job import Finding, Job
-    from app.jobs.keys import Keys
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo"]
 
+_RECHECK_S = 5.0  # a waiter looks at the job this often, in case its notice was trimmed away
+
 
 class JobQueue:
-    """Durable queue with leases, fences and events. One per process; see the methods."""
+    """Durable queue with leases, fences and events; one per process and event loop.
+
+    Every method raises `QueueUnavailableError` while Redis cannot be reached or refuses to work, and may then be
+    called again with the same arguments: submit, commits and cancel have an effect once, however often they are sent.
+
+    Args:
+        redis: Client made by `app.jobs.connection.connect`.
+        keys: Names of the keys.
+        policy: Times and bounds; None gives the defaults.
+    """
 
     def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None) -> None:
-        self.redis = redis
-        self.keys = keys
         self.policy = policy or QueuePolicy()
+        self._redis = redis
+        self._keys = keys
+        self._blobs = BlobStore(redis)
+        self._scripts = Scripts(redis, keys, self.policy)
+        self._notices = NoticeReader(redis, keys.notices)
+        self._instance = uuid.uuid4().hex[:8]
+        self._claiming = asyncio.Lock()
+        self._claimed_count = 0
+        self._held: dict[str, set[str]] = {}  # worker name -> entry ids that this process works on
 
     @classmethod
     def from_url(cls, url: str, namespace: str = "", policy: QueuePolicy | None = None) -> JobQueue:
         """Give a queue with its own connections to the Redis server at `url`."""
-        raise NotImplementedError
+        return cls(connect(url), Keys(namespace), policy)
 
     async def close(self) -> None:
-        """Close the connections."""
-        raise NotImplementedError
+        """Stop waiting and close the connections."""
+        await self._notices.close()
+        await self._redis.aclose()
 
     async def ensure(self) -> None:
-        """Create streams and consumer groups that are missing, starting at 0."""
-        raise NotImplementedError
+        """Create streams and consumer groups that are missing, from the first entry on."""
+        for priority in PRIORITIES:
+            await self._ensure_group(self._keys.stream(priority))
+
+    async def _ensure_group(self, stream: str) -> None:
+        try:
+            # From 0 and not from the end: jobs submitted before the first worker count.
+            await call(self._redis, "XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
 
     async def ping(self) -> None:
-        """Check that Redis answers."""
-        raise NotImplementedError
+        """Return when Redis answers."""
+        await call(self._redis, "PING")
+
+    # Side of the API
 
     async def submit(self, job: Job, image: bytes, mask: bytes | None = None) -> Job:
-        """Accept a job."""
-        raise NotImplementedError
+        """Accept a job.
+
+        Args:
+            job: A queued job with a fresh id.
+            image: Bytes of the upload.
+            mask: Bytes of the mask image, or None.
+
+        Returns:
+            The job as it now is (a job that was accepted before is given as it is).
+
+        Raises:
+            ValueError: The job is not in state queued.
+            QueueFullError: Too many jobs wait.
+        """
+        if job.state is not JobState.QUEUED:
+            raise ValueError(f"only a queued job can be submitted, this one is {job.state.value}")
+        # Cheap look first, so that a full queue does not have to take the upload; the script decides.
+        self._check_bound(sum((await self.depth()).values()))
+        names = [self._keys.image(job.id)]
+        await self._blobs.put(names[0], image, self.policy.upload_ttl_s)
+        if mask is not None:
+            names.append(self._keys.mask(job.id))
+            await self._blobs.put(names[1], mask, self.policy.upload_ttl_s)
+        word, queued = await self._scripts.submit(job.id, job.priority, job.created_ms, encode_job(job))
+        if word == "full":
+            await self._blobs.delete(*names)
+            self._check_bound(queued)
+        return await self.get(job.id) if word == "known" else job
+
+    def _check_bound(self, queued: int) -> None:
+        if queued >= self.policy.max_queued:
+            raise QueueFullError(f"{queued} jobs are waiting, the limit is {self.policy.max_queued}; try again later.")
 
     async def get(self, job_id: str) -> Job:
-        """Give a job as it is now."""
-        raise NotImplementedError
+        """Give a job as it is now.
+
+        Raises:
+            JobNotFoundError: No job has this id (any more).
+        """
+        fields = await call(self._redis, "HGETALL", self._keys.job(job_id))
+        if not fields:
+            raise JobNotFoundError(f"No job has the id {job_id!r}; records are deleted some time after the end.")
+        return decode_job(fields).seen_at(await self._now_ms())
 
     async def result(self, job_id: str) -> bytes:
-        """Give the bytes of the restored photo."""
-        raise NotImplementedError
+        """Give the bytes of the restored photo.
+
+        Raises:
+            JobNotFoundError: No job has this id (any more).
+            ResultNotReadyError: The job is not succeeded; the error has its state.
+            ResultGoneError: The result has been deleted after its time.
+        """
+        job = await self.get(job_id)
+        if job.state is JobState.SUCCEEDED:
+            data = await self._blobs.get(self._keys.result(job_id, job.attempt))
+            if data is not None:
+                return data
+        elif job.state is not JobState.EXPIRED:
+            raise ResultNotReadyError(job.state.value)
+        raise ResultGoneError(f"Results are kept for {self.policy.result_ttl_s} s; submit the photo again.")
 
     async def cancel(self, job_id: str) -> Job:
-        """Ask to cancel."""
-        raise NotImplementedError
+        """Cancel a queued job at once, ask the worker of a running one to stop, leave a terminal one as it is.
+
+        Raises:
+            JobNotFoundError: No job has this id (any more).
+        """
+        if not await self._scripts.cancel(job_id):
+            raise JobNotFoundError(f"No job has the id {job_id!r}; records are deleted some time after the end.")
+        return await self.get(job_id)
 
     async def wait(self, job_id: str, timeout_s: float) -> Job:
-        """Wait until the job is terminal or the time is up."""
-        raise NotImplementedError
+        """Give the job as soon as it is terminal, or as it is when the time is up.
+
+        Any number of waiters shares one connection; see `app.jobs.notices`.
+
+        Raises:
+            JobNotFoundError: No job has this id (any more).
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        notice = await self._notices.subscribe(job_id)
+        try:
+            while True:
+                job = await self.get(job_id)
+                left_s = deadline - loop.time()
+                if job.state.is_terminal or left_s <= 0:
+                    return job
+                await asyncio.wait({notice}, timeout=min(left_s, _RECHECK_S))
+                if notice.done():
+                    notice.result()
+        finally:
+            self._notices.unsubscribe(job_id, notice)
 
     async def depth(self) -> dict[str, int]:
         """Give the number of queued jobs per priority."""
-        raise NotImplementedError
+        return {priority: int(await call(self._redis, "ZCARD", self._keys.queued(priority))) for priority in PRIORITIES}
 
     async def workers(self) -> list[WorkerInfo]:
-        """List workers that were heard of lately."""
-        raise NotImplementedError
+        """List the workers that gave a sign of life lately, by name."""
+        rows = await call(self._redis, "HGETALL", self._keys.workers)
+        now_ms = await self._now_ms()
+        found = []
+        for name, text in sorted(rows.items()):
+            row = json.loads(text)
+            if row["until_ms"] >= now_ms:
+                found.append(WorkerInfo(name.decode(), row["ready"], row["model"], row["seen_ms"]))
+        return found
+
+    async def _now_ms(self) -> int:
+        seconds, micros = await call(self._redis, "TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    # Side of the worker
 
     async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
-        """Take up to `limit` jobs."""
-        raise NotImplementedError
+        """Take jobs: first those whose lease ran out (or that this worker lost), then new ones.
+
+        A job that was delivered too often fails here instead of being given out; a canceled one is cleared away.
+
+        Args:
+            worker: Name of the worker, unique among living processes.
+            limit: Most jobs to take; 0 takes none.
+            block_ms: Longest time to wait for the first job, in milliseconds; 0 does not wait.
+
+        Returns:
+            What was taken, at most `limit`; empty when the time is up.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + block_ms / 1000
+        while limit > 0:
+            claims, last_ids = await self._claim_now(worker, limit)
+            left_ms = int((deadline - loop.time()) * 1000)
+            if claims or left_ms <= 0:
+                return claims
+            # Wakes for new entries without taking them: should the answer get lost, nothing is lost with it. Short
+            # slices, because the end of another worker's lease wakes nobody.
+            block = max(1, min(left_ms, BLOCK_MS, self.policy.lease_ms // 4))
+            streams = [self._keys.stream(priority) for priority in PRIORITIES]
+            await call(self._redis, "XREAD", "BLOCK", block, "STREAMS", *streams, *last_ids)
+        return []
+
+    async def _claim_now(self, worker: str, limit: int) -> tuple[list[Claim], list[bytes]]:
+        held = self._held.setdefault(worker, set())
+        async with self._claiming:  # a second claim would take what the first one's answer is bringing for lost
+            try:
+                taken, last_ids = await self._scripts.claim(
+                    worker, self._instance, limit, self._claimed_count, tuple(held)
+                )
+            except ResponseError as error:
+                if not _is_missing_group(error):
+                    raise
+                await self.ensure()
+                taken, last_ids = await self._scripts.claim(
+                    worker, self._instance, limit, self._claimed_count, tuple(held)
+                )
+            claims = []
+            for item in taken:
+                claim = await self._load(worker, item)
+                if claim is not None:
+                    held.add(item.entry_id)
+                    claims.append(claim)
+            self._claimed_count += len(claims)
+        return claims, last_ids
+
+    async def _load(self, worker: str, taken: Taken) -> Claim | None:
+        job = decode_job(taken.fields)
+        image = await self._blobs.get(self._keys.image(job.id))
+        mask = await self._blobs.get(self._keys.mask(job.id))
+        claim = Claim(job, image or b"", mask, taken.fence, taken.entry_id, taken.priority, worker)
+        if image is None:
+            await self._scripts.fail(claim, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
+            return None
+        return claim
 
     async def renew(self, claim: Claim) -> Renewal:
-        """Prolong the lease."""
-        raise NotImplementedError
+        """Prolong the lease by its full length; call it every quarter of the lease."""
+        return self._renewal(claim, await self._scripts.renew(claim))
 
     async def progress(
         self,
@@ -86,8 +279,17 @@ class JobQueue:
         caption: str | None = None,
         findings: Sequence[Finding] | None = None,
     ) -> Renewal:
-        """Tell how far the job is; also answers like `renew`."""
-        raise NotImplementedError
+        """Record finished steps (and caption and findings once known) and answer as `renew` does.
+
+        It does not prolong the lease.
+        """
+        text = "" if findings is None else encode_findings(findings)
+        return self._renewal(claim, await self._scripts.progress(claim, step, steps_total, caption or "", text))
+
+    def _renewal(self, claim: Claim, answer: tuple[bool, bool]) -> Renewal:
+        if not answer[0]:
+            self._release(claim)
+        return Renewal(*answer)
 
     async def finish(
         self,
@@ -99,25 +301,57 @@ class JobQueue:
         findings: Sequence[Finding],
         steps_total: int,
     ) -> bool:
-        """Commit the result; False when refused."""
-        raise NotImplementedError
+        """Store the result and make the job succeeded.
+
+        Returns:
+            False when the result was not taken: the job went to another worker, is over, or was canceled.
+        """
+        name = self._keys.result(claim.job.id, claim.fence)
+        await self._blobs.put(name, image, self.policy.result_ttl_s)
+        done = await self._scripts.finish(claim, media_type, caption or "", encode_findings(findings), steps_total)
+        self._release(claim)
+        if not done:
+            await self._blobs.delete(name)
+        return done
 
     async def fail(self, claim: Claim, code: str, detail: str, retryable: bool = False) -> bool:
-        """End the attempt with an error."""
-        raise NotImplementedError
+        """End the attempt with an error; a retryable one goes back to the queue while deliveries are left.
+
+        Returns:
+            False when the claim is stale.
+        """
+        done = await self._scripts.fail(claim, code, detail, retryable)
+        self._release(claim)
+        return done
 
     async def canceled(self, claim: Claim) -> bool:
-        """End the job as canceled."""
-        raise NotImplementedError
+        """End the job as canceled; False when the claim is stale."""
+        done = await self._scripts.canceled(claim)
+        self._release(claim)
+        return done
 
     async def hand_back(self, claim: Claim) -> bool:
-        """Give the job to whoever asks next, without counting the delivery."""
-        raise NotImplementedError
+        """Give the job to whoever asks next, without counting the delivery; False when the claim is stale."""
+        done = await self._scripts.hand_back(claim)
+        self._release(claim)
+        return done
+
+    def _release(self, claim: Claim) -> None:
+        self._held.get(claim.worker, set()).discard(claim.entry_id)
 
     async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int) -> None:
-        """Tell that this worker lives."""
-        raise NotImplementedError
+        """Give a sign of life, good for `ttl_ms` milliseconds."""
+        await self._scripts.announce(worker, ready, model, ttl_ms)
 
     async def retire(self, worker: str) -> None:
-        """Forget this worker and hand back what it still holds."""
-        raise NotImplementedError
+        """Forget a worker that stops, and hand back, uncounted, every job it still holds."""
+        try:
+            await self._scripts.retire(worker)
+        except ResponseError as error:
+            if not _is_missing_group(error):
+                raise
+        self._held.pop(worker, None)
+
+
+def _is_missing_group(error: ResponseError) -> bool:
+    return "NOGROUP" in str(error) or "no such key" in str(error)

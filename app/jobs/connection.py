@@ -1,0 +1,90 @@
+"""Connections to Redis, and the one place where its errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.errors import QueueUnavailableError
+
+BLOCK_MS = 1000
+"""Longest blocking read; well under the socket timeout, so that a silent server is told from a quiet one."""
+SOCKET_TIMEOUT_S = 5.0
+MAX_CONNECTIONS = 32
+
+# First word of the answers by which a reachable server says that it cannot work now.
+_UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY")
+
+
+def connect(url: str) -> Redis:
+    """Give a client whose pool is bounded and that never repeats a command on its own.
+
+    A repeated claim could take jobs twice; who may repeat what is decided by the callers.
+
+    Args:
+        url: redis://, rediss:// or unix:// address.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    return Redis.from_pool(pool)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what says "Redis cannot work now" into `QueueUnavailableError`; other errors pass.
+
+    Raises:
+        QueueUnavailableError: No connection, no answer in time, out of memory, loading, read-only.
+    """
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise QueueUnavailableError(
+            f"The job queue does not answer ({type(error).__name__}); try again, accepted jobs are kept."
+        ) from error
+    except ResponseError as error:
+        reason = unavailable_reason(str(error))
+        if reason is None:
+            raise
+        raise QueueUnavailableError(
+            f"The job queue cannot work now (Redis says {reason}); try again, accepted jobs are kept."
+        ) from error
+
+
+async def call(redis: Redis, *words: str | bytes | int) -> Any:
+    """Run one command and give its answer.
+
+    Raises:
+        QueueUnavailableError: Redis cannot work now.
+    """
+    command: Callable[..., Awaitable[Any]] = redis.execute_command  # untyped in redis-py
+    with translated_errors():
+        return await command(*words)
+
+
+def unavailable_reason(message: str) -> str | None:
+    """Give the word by which a Redis error says "not now", or None for other errors.
+
+    The word comes first, or behind a dash when the error was met inside a script of an older server.
+    """
+    words = message.replace("@user_script", " ").split()
+    for word in words:
+        if word.lstrip("-") in _UNAVAILABLE and (word == words[0] or word.startswith("-")):
+            return word.lstrip("-")
+    # redis-py cuts the first word off where it has an exception class of its own.
+    return "OOM" if "command not allowed when used memory" in message else None

@@ -1,0 +1,8 @@
+-- Ends a running job as canceled. Args: id, fence, entry. Gives 1, or 0 when stale.
+local job = load_held(arg(1), arg(2), arg(3))
+if not job then
+  return 0
+end
+drop_entry(job.priority, job.entry)
+conclude(job, "canceled")
+return 1

@@ -1,0 +1,17 @@
+-- Ends an attempt with an error. Args: id, fence, entry, code, detail, retryable (0 or 1). Gives 1, or 0 when stale.
+local job = load_held(arg(1), arg(2), arg(3))
+if not job then
+  return 0
+end
+local code, detail = arg(4), arg(5)
+if arg(6) == "0" then
+  drop_entry(job.priority, job.entry)
+  fail_job(job, code, detail)
+elseif job.deliveries >= MAX_DELIVERIES then
+  drop_entry(job.priority, job.entry)
+  bury(job, code, detail)
+else
+  redis.call("HSET", JOB .. job.id, "error_code", code, "error_detail", detail)
+  requeue(job, job.deliveries)
+end
+return 1

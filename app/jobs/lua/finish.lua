@@ -1,0 +1,24 @@
+-- Commits the result of an attempt, whose bytes are already stored under its own name.
+-- Args: id, fence, entry, media_type, caption or "", findings JSON, steps_total. Gives 1 when committed, else 0.
+local job = load_job(arg(1))
+if job and job.state == "succeeded" and job.attempt == tonumber(arg(2)) then
+  return 1 -- committed before; the answer got lost on the way
+end
+job = load_held(arg(1), arg(2), arg(3))
+if not job then
+  return 0
+end
+drop_entry(job.priority, job.entry)
+if job.cancel_requested then
+  conclude(job, "canceled") -- who asked to cancel wants no result kept
+  return 0
+end
+local key = JOB .. job.id
+redis.call("HDEL", key, "error_code", "error_detail") -- of an earlier attempt
+local fields = { "result_media_type", arg(4), "findings", arg(6), "steps_total", arg(7), "step", arg(7) }
+if arg(5) ~= "" then
+  fields[#fields + 1] = "caption"
+  fields[#fields + 1] = arg(5)
+end
+conclude(job, "succeeded", fields)
+return 1

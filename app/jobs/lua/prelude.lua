@@ -1,0 +1,102 @@
+-- Put before every script. KEYS come from Keys.script_keys, the head of ARGV from Scripts; see there.
+-- Keys whose name ends in a colon are beginnings of names: the job id is added here.
+
+local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
+local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
+local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
+local JOB, EVENTS, IMAGE, MASK, RESULT = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+
+local GROUP = ARGV[1]
+local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
+local RECORD_MS, RESULT_MS = tonumber(ARGV[4]), tonumber(ARGV[5])
+local MAX_DELIVERIES, LEASE_MS = tonumber(ARGV[6]), tonumber(ARGV[7])
+local function arg(i)
+  return ARGV[7 + i]
+end
+
+-- The server's clock, so that API and workers on different machines agree on every time.
+local clock = redis.call("TIME")
+local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function load_job(id)
+  local v = redis.call(
+    "HMGET", JOB .. id,
+    "state", "attempt", "deliveries", "priority", "entry", "cancel_requested", "created_ms", "owner",
+    "error_code", "error_detail"
+  )
+  if not v[1] then
+    return nil
+  end
+  return {
+    id = id, state = v[1], attempt = tonumber(v[2]) or 0, deliveries = tonumber(v[3]) or 0, priority = v[4],
+    entry = v[5], cancel_requested = v[6] == "1", created_ms = v[7], owner = v[8],
+    error_code = v[9], error_detail = v[10],
+  }
+end
+
+local function emit(id, kind, data)
+  data.at_ms = NOW
+  redis.call("XADD", EVENTS .. id, "MAXLEN", "=", EVENT_MAXLEN, "*", "type", kind, "data", cjson.encode(data))
+end
+
+-- Only ever called for an entry that was delivered: deleting an undelivered one would break the group's lag.
+local function drop_entry(priority, entry)
+  redis.call("XACK", STREAM[priority], GROUP, entry)
+  redis.call("XDEL", STREAM[priority], entry)
+end
+
+-- Makes a job terminal. `fields` is a flat list of further hash fields.
+local function conclude(job, state, fields)
+  local key = JOB .. job.id
+  local keep_ms = RECORD_MS
+  redis.call("HSET", key, "state", state, "finished_ms", NOW, unpack(fields or {}))
+  redis.call("HDEL", key, "owner")
+  if state == "succeeded" then
+    keep_ms = RECORD_MS + RESULT_MS
+    redis.call("HSET", key, "expires_ms", NOW + RESULT_MS)
+    redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
+  end
+  redis.call("ZREM", QUEUED[job.priority], job.id)
+  redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
+  emit(job.id, "state", { state = state, attempt = job.attempt })
+  redis.call("PEXPIRE", key, keep_ms)
+  redis.call("PEXPIRE", EVENTS .. job.id, keep_ms)
+  redis.call("XADD", NOTICES, "MAXLEN", "~", DEAD_MAXLEN, "*", "job", job.id, "state", state)
+end
+
+local function fail_job(job, code, detail)
+  conclude(job, "failed", { "error_code", code, "error_detail", detail })
+end
+
+-- The end of a job whose deliveries are used up; it stays on record for people to look at.
+local function bury(job, code, detail)
+  fail_job(job, code, detail)
+  redis.call(
+    "XADD", DEAD, "MAXLEN", "~", DEAD_MAXLEN, "*",
+    "job", job.id, "code", code, "detail", detail, "deliveries", job.deliveries, "at_ms", NOW
+  )
+end
+
+-- Lets any worker take the job at once: a new entry, because Redis has no release of a pending one before 8.8, and
+-- because the autoscaler sees new entries only. Keeps the job's place in the depth by its creation time.
+local function requeue(job, deliveries)
+  drop_entry(job.priority, job.entry)
+  if job.cancel_requested then
+    return conclude(job, "canceled")
+  end
+  local entry = redis.call("XADD", STREAM[job.priority], "*", "job", job.id)
+  local key = JOB .. job.id
+  redis.call("HSET", key, "state", "queued", "entry", entry, "deliveries", deliveries, "step", 0)
+  redis.call("HDEL", key, "owner")
+  redis.call("ZADD", QUEUED[job.priority], job.created_ms, job.id)
+  emit(job.id, "state", { state = "queued", attempt = job.attempt })
+end
+
+-- The job if this claim (id, fence, entry) is its latest attempt and still runs, else nil.
+local function load_held(id, fence, entry)
+  local job = load_job(id)
+  if job and job.state == "running" and job.attempt == tonumber(fence) and job.entry == entry then
+    return job
+  end
+  return nil
+end

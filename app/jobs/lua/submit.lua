@@ -1,0 +1,25 @@
+-- Accepts a job: bound, record, stream entry and event at once.
+-- Args: id, priority, created_ms, bound, then the fields of the record. Gives {"ok"|"known"|"full", queued count}.
+local id, priority, created_ms, bound = arg(1), arg(2), arg(3), tonumber(arg(4))
+local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch)
+
+-- A caller that lost the answer may send the same job again.
+if redis.call("EXISTS", JOB .. id) == 1 then
+  return { "known", queued }
+end
+if queued >= bound then
+  return { "full", queued }
+end
+
+local fields = {}
+for i = 12, #ARGV do
+  fields[#fields + 1] = ARGV[i]
+end
+-- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
+redis.call("PERSIST", IMAGE .. id)
+redis.call("PERSIST", MASK .. id)
+local entry = redis.call("XADD", STREAM[priority], "*", "job", id)
+redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, unpack(fields))
+redis.call("ZADD", QUEUED[priority], created_ms, id)
+emit(id, "state", { state = "queued", attempt = 0 })
+return { "ok", queued + 1 }

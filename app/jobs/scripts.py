@@ -1,0 +1,142 @@
+"""Typed stubs of the Lua scripts: every change of more than one key is one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from app.jobs.connection import translated_errors
+from app.jobs.keys import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from redis.asyncio import Redis
+
+    from app.jobs.claim import Claim, QueuePolicy
+    from app.jobs.keys import Keys
+
+_NAMES = (
+    "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce", "retire",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One claim as the script gives it.
+
+    Attributes:
+        priority: Stream from which it came.
+        entry_id: Entry in that stream.
+        fence: Attempt number.
+        fields: The job's hash.
+    """
+
+    priority: str
+    entry_id: str
+    fence: int
+    fields: Mapping[bytes, bytes]
+
+
+class Scripts:
+    """The scripts of one queue. All methods raise `QueueUnavailableError` while Redis cannot work.
+
+    Args:
+        redis: Client that gives bytes.
+        keys: Names of the keys.
+        policy: Times and bounds.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy) -> None:
+        folder = resources.files("app.jobs") / "lua"
+        prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
+        # Runs by EVALSHA; redis-py loads the text again when the server does not know it (a restart, a failover).
+        self._scripts = {
+            name: redis.register_script(prelude + (folder / f"{name}.lua").read_text(encoding="utf-8"))
+            for name in _NAMES
+        }
+        self._keys = keys.script_keys()
+        self._policy = policy
+        self._head: list[str | int] = [
+            GROUP,
+            policy.event_maxlen,
+            policy.dead_maxlen,
+            policy.record_ttl_s * 1000,
+            policy.result_ttl_s * 1000,
+            policy.max_deliveries,
+            policy.lease_ms,
+        ]
+
+    async def _run(self, name: str, *args: str | int) -> Any:
+        with translated_errors():
+            return await self._scripts[name](keys=self._keys, args=[*self._head, *args])
+
+    async def submit(self, job_id: str, priority: str, created_ms: int, fields: Mapping[str, str]) -> tuple[str, int]:
+        """Accept a job; gives ("ok", "known" or "full", number of queued jobs)."""
+        flat = [part for pair in fields.items() for part in pair]
+        word, queued = await self._run("submit", job_id, priority, created_ms, self._policy.max_queued, *flat)
+        return word.decode(), queued
+
+    async def claim(
+        self, worker: str, instance: str, limit: int, tick: int, held: Iterable[str]
+    ) -> tuple[list[Taken], list[bytes]]:
+        """Take up to `limit` jobs; gives them and the last id of each stream.
+
+        Args:
+            worker: Consumer name.
+            instance: Tells this process from an earlier one of the same name.
+            limit: Most jobs to take.
+            tick: Jobs claimed so far; decides whose turn it is to look at batch first.
+            held: Entry ids that this process works on.
+        """
+        rows, *last_ids = await self._run("claim", worker, instance, limit, tick, self._policy.batch_every, *held)
+        taken = [
+            Taken(priority.decode(), entry.decode(), fence, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for priority, entry, fence, flat in rows
+        ]
+        return taken, last_ids
+
+    async def renew(self, claim: Claim) -> tuple[bool, bool]:
+        """Prolong a lease; gives (owned, cancel requested)."""
+        owned, cancel = await self._run("renew", *_held(claim), claim.priority, claim.worker)
+        return owned == 1, cancel == 1
+
+    async def progress(
+        self, claim: Claim, step: int, steps_total: int, caption: str, findings: str
+    ) -> tuple[bool, bool]:
+        """Record a step; empty texts mean unchanged; gives (owned, cancel requested)."""
+        owned, cancel = await self._run("progress", *_held(claim), step, steps_total, caption, findings)
+        return owned == 1, cancel == 1
+
+    async def finish(self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int) -> bool:
+        """Commit a stored result; False when refused."""
+        return bool(await self._run("finish", *_held(claim), media_type, caption, findings, steps_total))
+
+    async def fail(self, claim: Claim, code: str, detail: str, retryable: bool) -> bool:
+        """End an attempt with an error; False when stale."""
+        return bool(await self._run("fail", *_held(claim), code, detail, int(retryable)))
+
+    async def canceled(self, claim: Claim) -> bool:
+        """End a running job as canceled; False when stale."""
+        return bool(await self._run("canceled", *_held(claim)))
+
+    async def hand_back(self, claim: Claim) -> bool:
+        """Return a running job to the queue; False when stale."""
+        return bool(await self._run("hand_back", *_held(claim)))
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel or ask to; False without such a job."""
+        return bool(await self._run("cancel", job_id))
+
+    async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int) -> None:
+        """Record a sign of life."""
+        await self._run("announce", worker, int(ready), model, ttl_ms)
+
+    async def retire(self, worker: str) -> int:
+        """Forget a worker; gives the number of jobs handed back."""
+        return int(await self._run("retire", worker))
+
+
+def _held(claim: Claim) -> tuple[str, int, str]:
+    return claim.job.id, claim.fence, claim.entry_id
