@@ -1,0 +1,85 @@
+"""Composition root of the worker: settings, log, queue, model, signals. Run it as `python -m app.worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+
+from app.errors import ServiceError
+from app.images import ImageLimits
+from app.jobs.queue import JobQueue, QueuePolicy
+from app.logs import configure_logging
+from app.settings import Settings
+from app.worker.loop import LoopPolicy, WorkerLoop
+from app.worker.runner import Runner
+
+logger = logging.getLogger("app.worker")
+
+EXIT_UNUSABLE = 78
+"""Exit code when starting again would not help: the configuration or the model must be put right first."""
+
+
+def main() -> int:
+    """Run one worker with settings from the environment; gives the exit code."""
+    return run_worker(Settings())
+
+
+def run_worker(settings: Settings) -> int:
+    """Run one worker until SIGTERM or SIGINT; gives the exit code."""
+    configure_logging(settings)
+    if settings.redis_url is None:
+        logger.error("a worker needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
+        return EXIT_UNUSABLE
+    return asyncio.run(_run(settings, settings.redis_url))
+
+
+def make_runner(settings: Settings) -> Runner:
+    """Give the runner that these settings describe, not loaded yet."""
+    limits = ImageLimits(
+        max_bytes=settings.max_upload_bytes,
+        max_megapixels=settings.max_megapixels,
+        max_side_px=settings.max_side_px,
+    )
+    return Runner(settings.model, settings.device, settings.threads, settings.batch_tiles, limits)
+
+
+async def _run(settings: Settings, redis_url: str) -> int:
+    queue = JobQueue.from_url(
+        redis_url,
+        settings.namespace,
+        QueuePolicy(
+            lease_ms=int(settings.lease_s * 1000),
+            max_deliveries=settings.max_deliveries,
+            result_ttl_s=settings.result_ttl_s,
+            max_queued=settings.max_queued,
+        ),
+    )
+    policy = LoopPolicy(settings.worker_concurrency, settings.lease_s, settings.grace_s)
+    worker = WorkerLoop(queue, make_runner(settings), policy, _worker_name())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    if settings.metrics_port:
+        from prometheus_client import start_http_server
+
+        start_http_server(settings.metrics_port)
+    try:
+        await worker.run()
+    except ServiceError as error:
+        logger.error("the worker cannot work: %s", error.detail)
+        return EXIT_UNUSABLE
+    finally:
+        await queue.close()
+    return 0
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""A job in this worker's hands, from claim to commit: plain data of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.jobs.job import Finding
+    from app.jobs.queue import Claim
+    from app.worker.runner import DecodedPhoto
+
+
+class Phase(Enum):
+    """How far a held job is."""
+
+    DECODING = "decoding"
+    WAITING = "waiting"  # decoded, not yet admitted by the engine
+    RUNNING = "running"
+    DELIVERING = "delivering"  # encoding, or being committed as succeeded, failed, canceled or handed back
+
+
+class Leave(Enum):
+    """Why a job must leave before it is done."""
+
+    LOST = "lost"  # another worker has it, or it is over
+    CANCELED = "canceled"
+    HAND_BACK = "hand back"
+
+
+@dataclass(eq=False)
+class HeldJob:
+    """One claimed job.
+
+    Attributes:
+        claim: The claim that speaks for the job; replaced when this worker claims the same job again.
+        decoded: The photo between decoding and admission.
+        leave: Set when the job must leave; acted upon between steps.
+        task: What decodes or delivers it, kept so that it is not garbage collected.
+        reporter: What sends progress; `is_report_due` says that there is news since it last looked.
+    """
+
+    claim: Claim
+    phase: Phase = Phase.DECODING
+    decoded: DecodedPhoto | None = None
+    leave: Leave | None = None
+    step: int = 0
+    steps_total: int = 0
+    caption: str | None = None
+    findings: tuple[Finding, ...] = ()
+    task: asyncio.Task[None] | None = None
+    reporter: asyncio.Task[None] | None = None
+    is_report_due: bool = False
+
+    @property
+    def id(self) -> str:
+        """Id of the job."""
+        return self.claim.job.id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the photo in pixels."""
+        return self.claim.job.width, self.claim.job.height
+
+    @property
+    def is_between_steps(self) -> bool:
+        """Whether the job can leave now without waiting for something else to end."""
+        return self.phase in (Phase.WAITING, Phase.RUNNING)

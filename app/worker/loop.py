@@ -1,0 +1,173 @@
+"""The worker's life: load, announce, claim what there is room for, keep the leases, drain.
+
+Knows neither tensors nor keys of Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import QueueUnavailableError
+from app.worker.courier import retry_delays
+from app.worker.workbench import Workbench
+
+if TYPE_CHECKING:
+    from app.jobs.queue import JobQueue
+    from app.worker.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SHARE = 0.8
+"""Part of the grace that estimates may fill; the rest is for encoding, committing and being wrong."""
+
+HAND_BACK_S = 3.0
+"""Time that handing back may take after the grace."""
+
+
+@dataclass(frozen=True)
+class LoopPolicy:
+    """Times and bounds of a worker.
+
+    Args:
+        concurrency: Most jobs held at once.
+        lease_s: Time without a renewal after which the queue gives a job to another worker.
+        grace_s: Time running jobs get to finish after a request to stop.
+        announce_s: Time between signs of life of the worker itself.
+        claim_block_ms: Longest wait for a job in one call; also how long stopping may take to be noticed.
+    """
+
+    concurrency: int = 8
+    lease_s: float = 30.0
+    grace_s: float = 25.0
+    announce_s: float = 2.0
+    claim_block_ms: int = 500
+
+
+class WorkerLoop:
+    """One worker.
+
+    While Redis is away the jobs in hand are computed to their end, and their results are committed once it is back.
+
+    Args:
+        queue: Where jobs come from and results go.
+        runner: The model; loaded and warmed up by `run`.
+        policy: Times and bounds.
+        name: Unique name of this worker.
+    """
+
+    def __init__(self, queue: JobQueue, runner: Runner, policy: LoopPolicy, name: str) -> None:
+        self._queue = queue
+        self._runner = runner
+        self._policy = policy
+        self._name = name
+        self._bench = Workbench(runner, queue, policy.lease_s, policy.concurrency)
+        self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+        self._is_ready = False
+        self._news = asyncio.Event()  # something to announce at once
+
+    def stop(self) -> None:
+        """Ask the worker to drain and end; a second time: without the grace. Call it in the event loop's thread."""
+        (self._hurrying if self._stopping.is_set() else self._stopping).set()
+        self._bench.left.set()
+
+    async def run(self) -> None:
+        """Work until `stop`.
+
+        Raises:
+            ServiceError: The model cannot be loaded.
+        """
+        announcing = asyncio.create_task(self._announce_forever())
+        setting_up = asyncio.create_task(self._bench.set_up())
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks: list[asyncio.Task[None] | asyncio.Task[bool]] = [announcing, setting_up, stopping]
+        try:
+            await asyncio.wait({setting_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                return
+            setting_up.result()
+            self._say_ready(True)
+            logger.info("worker %s is ready with model %s", self._name, self._runner.name)
+            claiming = asyncio.create_task(self._claim_until_stop())
+            computing = asyncio.create_task(self._bench.compute_forever())
+            beating = asyncio.create_task(self._bench.courier.keep_leases(self._bench.held.values))
+            tasks += [claiming, computing, beating]
+            parts = [announcing, claiming, computing, beating]
+            await asyncio.wait({stopping, *parts}, return_when=asyncio.FIRST_COMPLETED)
+            for part in parts:
+                if part.done():
+                    part.result()  # a part of the loop itself broke: end the process, so that it is started afresh
+            self._say_ready(False)
+            await claiming  # what it has just claimed must be handed back, not forgotten
+            await self._drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._bench.close()
+            await self._retire()
+
+    async def _claim_until_stop(self) -> None:
+        delays = retry_delays()
+        while not self._stopping.is_set():
+            self._bench.left.clear()
+            room = self._bench.room()
+            if room == 0:
+                await self._bench.left.wait()
+                continue
+            try:
+                for claim in await self._queue.claim(self._name, room, self._policy.claim_block_ms):
+                    self._bench.accept(claim)
+                delays = retry_delays()
+            except QueueUnavailableError as error:
+                logger.warning("cannot claim jobs: %s", error)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), next(delays))
+
+    async def _announce_forever(self) -> None:
+        ttl_ms = int(self._policy.announce_s * 3 * 1000)
+        while True:
+            self._news.clear()
+            try:
+                await self._queue.announce(self._name, self._is_ready, self._runner.name, ttl_ms)
+            except QueueUnavailableError as error:
+                logger.warning("cannot announce this worker: %s", error)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._policy.announce_s)
+
+    def _say_ready(self, is_ready: bool) -> None:
+        self._is_ready = is_ready
+        self._news.set()
+
+    async def _drain(self) -> None:
+        """Finish what fits into the grace, hand back the rest at once."""
+        deadline_s = time.monotonic() + self._policy.grace_s
+        planned_s = 0.0
+        for held in sorted(self._bench.held.values(), key=self._bench.remaining_s):
+            planned_s += self._bench.remaining_s(held)
+            if planned_s > self._policy.grace_s * DRAIN_SHARE:
+                self._bench.hand_back(held)
+        logger.info("draining: %d jobs in hand", len(self._bench.held))
+        await self._wait_until_empty(deadline_s, self._hurrying)
+        for held in list(self._bench.held.values()):
+            self._bench.hand_back(held)
+        await self._wait_until_empty(time.monotonic() + HAND_BACK_S, asyncio.Event())
+        if self._bench.held:
+            logger.warning("%d jobs are left to their leases", len(self._bench.held))
+
+    async def _wait_until_empty(self, deadline_s: float, give_up: asyncio.Event) -> None:
+        while self._bench.held and not give_up.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
+            self._bench.left.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._bench.left.wait(), left_s)
+
+    async def _retire(self) -> None:
+        try:
+            await self._queue.retire(self._name)
+        except QueueUnavailableError as error:
+            logger.warning("cannot sign this worker off: %s", error)

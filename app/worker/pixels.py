@@ -1,0 +1,49 @@
+"""Photos between integer arrays and float tensors, without needless full-size copies.
+
+Knows nothing of jobs or models; a 24-megapixel photo is 288 MB as floats, so every copy saved here counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.images import PixelArray
+
+STRIP_ROWS = 256
+"""Rows converted at a time: small enough that the temporaries do not matter."""
+
+
+def to_tensor(rgb: PixelArray) -> torch.Tensor:
+    """Turn an (H, W, 3) uint8 or uint16 array into a (1, 3, H, W) float32 tensor in 0..1."""
+    height, width, channels = rgb.shape
+    image = np.empty((channels, height, width), dtype=np.float32)
+    np.divide(rgb.transpose(2, 0, 1), np.float32(np.iinfo(rgb.dtype).max), out=image, casting="unsafe")
+    return torch.from_numpy(image).unsqueeze(0)
+
+
+def to_array(image: torch.Tensor, dtype: np.dtype[Any]) -> PixelArray:
+    """Turn a (1, 3, H, W) float tensor in 0..1 into an (H, W, 3) array of `dtype`, rounded to the nearest level."""
+    planes = image[0].numpy()
+    channels, height, width = planes.shape
+    levels = np.float32(np.iinfo(dtype).max)
+    pixels = np.empty((height, width, channels), dtype=dtype)
+    for top in range(0, height, STRIP_ROWS):
+        strip = planes[:, top : top + STRIP_ROWS] * levels
+        np.add(strip, np.float32(0.5), out=strip)  # truncation below then rounds to the nearest
+        np.clip(strip, 0, levels, out=strip)
+        pixels[top : top + STRIP_ROWS] = strip.transpose(1, 2, 0)
+    return pixels
+
+
+def mask_to_tensor(holes: NDArray[np.bool_]) -> torch.Tensor:
+    """Turn an (H, W) mask into a (1, 1, H, W) float32 tensor: 1 where pixels are missing, else 0."""
+    return torch.from_numpy(holes.astype(np.float32))[None, None]
+
+
+def shape_only(pixels: PixelArray) -> PixelArray:
+    """Give an array of the same shape and type that holds no memory; every value reads as 0."""
+    return np.broadcast_to(np.zeros((), pixels.dtype), pixels.shape)

@@ -1,0 +1,350 @@
+"""The model as the worker sees it: photos in, tiles run, photos out. The only file of the service that imports `model`.
+
+Turns every error of the model into a `ServiceError`, keeps one bad job from harming its batch mates, and shrinks the
+batch when memory runs out. Knows neither Redis nor whose turn it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from model.pipeline import RestorationState, Restorer
+
+from app.errors import (
+    DeviceMemoryError,
+    NonFiniteOutputError,
+    RestorationFailedError,
+    ServiceError,
+)
+from app.images import ImageLimits, Photo, decode, decode_mask, encode
+from app.jobs.job import Finding, RestoreOptions
+from app.worker.engine import TileRef
+from app.worker.memory import memory_limit_bytes, return_free_memory
+from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
+from model.errors import ModelError, NonFiniteError
+
+logger = logging.getLogger(__name__)
+
+LARGE_PHOTO_PX = 4_000_000
+"""Above this many pixels the allocator keeps enough freed memory that handing it back is worth the call."""
+
+STATE_SHARE = 0.4
+"""Part of the memory that the states of photos in progress may fill; decoding and forwards need the rest."""
+
+
+@dataclass
+class DecodedPhoto:
+    """A photo ready for the model; made off the model's thread.
+
+    Attributes:
+        photo: What the result inherits (profile, transparency, format); its own pixels are dropped once begun.
+        image: The photo as (1, 3, H, W) float32 in 0..1.
+        mask: (1, 1, H, W), 1 where pixels are missing; None without a mask.
+    """
+
+    photo: Photo
+    image: torch.Tensor
+    mask: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class BegunJob:
+    """What scheduler and caller learn once a job has begun; `tiles` are forwards per step."""
+
+    tiles: int
+    steps: int
+    state_bytes: int
+    caption: str | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class RestoredPhoto:
+    """A finished restoration, still as (1, 3, H, W) floats; encoded off the model's thread."""
+
+    photo: Photo
+    image: torch.Tensor
+    format: str | None
+
+
+@dataclass
+class BatchReport:
+    """What became of a batch: tiles that ran, and jobs that cannot go on with the reason."""
+
+    ran: list[TileRef] = field(default_factory=list)
+    failed: dict[str, ServiceError] = field(default_factory=dict)
+
+
+@dataclass
+class _Running:
+    state: RestorationState
+    photo: Photo
+    format: str | None
+
+
+class Runner:
+    """Holds the resident model and the state of every job in progress.
+
+    `decode` and `encode` may run in any thread; all other methods belong to one thread, the model's.
+
+    Args:
+        model: Name of a shipped model, or a folder with one.
+        device: Torch device, or "auto" for the best one present.
+        threads: CPU threads of torch; 0 leaves torch's own choice.
+        batch_tiles: Most tiles in one forward.
+        limits: What photos are accepted.
+    """
+
+    def __init__(self, model: str, device: str, threads: int, batch_tiles: int, limits: ImageLimits) -> None:
+        self._model = model
+        self._device = device
+        self._threads = threads
+        self._limits = limits
+        self._restorer: Restorer | None = None
+        self._running: dict[str, _Running] = {}
+        self._bytes_per_pixel = 0.0
+        self.batch_tiles = batch_tiles
+
+    @property
+    def name(self) -> str:
+        """Name of the model; as configured until it is loaded."""
+        return self._model if self._restorer is None else self._restorer.name
+
+    @property
+    def restorer(self) -> Restorer:
+        """The loaded model.
+
+        Raises:
+            RuntimeError: `load` has not been called.
+        """
+        if self._restorer is None:
+            raise RuntimeError("the model is not loaded; call Runner.load() first")
+        return self._restorer
+
+    def load(self) -> None:
+        """Load the model onto its device.
+
+        Raises:
+            ServiceError: The model is unknown, its weights are missing or damaged, or it does not fit.
+        """
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        device = self._device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        with _as_service_errors():
+            self._restorer = Restorer.load(self._model, device=device)
+
+    def warm_up(self) -> None:
+        """Run the largest batch once: the first job then meets no first-call cost, and a batch too large shrinks now.
+
+        Raises:
+            ServiceError: Not even one tile can be run.
+        """
+        side = self.restorer.tile_px
+        grey = Photo(np.full((side, side, 3), 128, np.uint8), None, False, None, None, "png")
+        names = [f"warm-up {number}" for number in range(self.batch_tiles)]
+        try:
+            for name in names:
+                begun = self.begin(name, DecodedPhoto(grey, to_tensor(grey.rgb), None), RestoreOptions(steps=1))
+            self._bytes_per_pixel = begun.state_bytes / side**2
+            report = self.run([TileRef(name, 0, 0) for name in names])
+            for error in report.failed.values():
+                raise error
+            for name in names:
+                self.end_step(name)
+            self.encode(self.finish(names[0]))
+        finally:
+            for name in names:
+                self.discard(name)
+
+    def estimate_state_bytes(self, width: int, height: int) -> int:
+        """Tell how much memory a photo of this size will hold while it is worked on, as measured at warm-up."""
+        return int(width * height * self._bytes_per_pixel)
+
+    def state_budget_bytes(self) -> int:
+        """Tell how much memory the photos in progress may hold together, judged by what the machine has."""
+        if self.restorer.device.type == "cuda":
+            free_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
+            return int(free_bytes * STATE_SHARE)
+        return int(memory_limit_bytes() * STATE_SHARE)
+
+    def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
+        """Read an upload.
+
+        Raises:
+            ServiceError: It is not a photo that the service takes, or photo and mask do not fit each other.
+        """
+        with _as_service_errors():
+            photo = decode(image, self._limits)
+            holes = None
+            if mask is not None:
+                holes = mask_to_tensor(decode_mask(mask, self._limits, photo.width, photo.height))
+            return DecodedPhoto(photo, to_tensor(photo.rgb), holes)
+
+    def begin(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> BegunJob:
+        """Look at the photo (caption, damage) and set up its state.
+
+        Raises:
+            ServiceError: This photo cannot be worked on; nothing is held.
+        """
+        restorer = self.restorer
+        with _as_service_errors(), torch.inference_mode():
+            steps = options.steps if options.steps is not None else restorer.default_steps(options.quality)
+            analysis = restorer.analyze(decoded.image, caption=options.caption)
+            state = restorer.begin(decoded.image, analysis, steps=steps, seed=options.seed, mask=decoded.mask)
+        # The result inherits all but the pixels, which are 72 MB for 24 megapixels.
+        photo = replace(decoded.photo, rgb=shape_only(decoded.photo.rgb))
+        self._running[job_id] = _Running(state, photo, options.format)
+        return BegunJob(state.tiles, state.steps, state.state_bytes, analysis.caption, _findings(analysis.findings))
+
+    def run(self, batch: Sequence[TileRef]) -> BatchReport:
+        """Run tiles of any jobs; every tile has run or its job is reported as failed.
+
+        Out of memory halves `batch_tiles` for good; a job with non-finite output is tried once more, alone and in full
+        precision.
+        """
+        report = BatchReport()
+        self._run(list(batch), report)
+        return report
+
+    def end_step(self, job_id: str) -> None:
+        """Blend the tiles of a step and move the whole photo on by one step.
+
+        Raises:
+            ServiceError: This job cannot go on.
+        """
+        with _as_service_errors(), torch.inference_mode():
+            self.restorer.finish_step(self._running[job_id].state)
+
+    def finish(self, job_id: str) -> RestoredPhoto:
+        """Take the restored photo out; the job is no longer held.
+
+        Raises:
+            ServiceError: The result is not usable.
+        """
+        job = self._running.pop(job_id)
+        with _as_service_errors(), torch.inference_mode():
+            result = self.restorer.finish(job.state)
+        return RestoredPhoto(job.photo, result.image, job.format)
+
+    def encode(self, restored: RestoredPhoto) -> tuple[bytes, str]:
+        """Write the restored photo as a file; gives its bytes and media type.
+
+        Raises:
+            ServiceError: The format asked for cannot hold this photo.
+        """
+        with _as_service_errors():
+            return encode(restored.photo, to_array(restored.image, restored.photo.rgb.dtype), restored.format)
+
+    def analyze(self, decoded: DecodedPhoto, caption: str | None = None) -> tuple[str | None, tuple[Finding, ...]]:
+        """Describe a photo and name its damage without restoring it.
+
+        Raises:
+            ServiceError: This photo cannot be looked at.
+        """
+        with _as_service_errors(), torch.inference_mode():
+            analysis = self.restorer.analyze(decoded.image, caption=caption)
+        return analysis.caption, _findings(analysis.findings)
+
+    def discard(self, job_id: str) -> None:
+        """Free whatever is held of a job; no effect when nothing is."""
+        self._running.pop(job_id, None)
+
+    def release_memory(self, pixels: int) -> None:
+        """Give memory back to the system after a photo of this many pixels; small photos are not worth the call."""
+        if pixels >= LARGE_PHOTO_PX:
+            return_free_memory()
+
+    def _run(self, batch: list[TileRef], report: BatchReport) -> None:
+        error = self._forward(batch)
+        if error is None:
+            report.ran.extend(batch)
+            return
+        jobs = list(dict.fromkeys(tile.job_id for tile in batch))
+        if isinstance(error, NonFiniteError):
+            culprit = next((job_id for job_id in jobs if self._running[job_id].state is error.state), jobs[0])
+            logger.warning("job %s: non-finite output, once more in full precision", culprit)
+            tiles = [tile for tile in batch if tile.job_id == culprit]
+            error = self._forward(tiles, full_precision=True)
+            if error is None:
+                report.ran.extend(tiles)
+            else:
+                self._fail(culprit, to_service_error(error), report)
+            if mates := [tile for tile in batch if tile.job_id != culprit]:
+                self._run(mates, report)
+        elif _is_out_of_memory(error) and len(batch) > 1:
+            half = len(batch) // 2
+            self.batch_tiles = max(1, min(self.batch_tiles, half))
+            logger.warning("out of memory with %d tiles, batches are now %d", len(batch), self.batch_tiles)
+            _empty_device_cache()
+            self._run(batch[:half], report)
+            if rest := [tile for tile in batch[half:] if tile.job_id not in report.failed]:
+                self._run(rest, report)
+        elif len(jobs) > 1:  # find out whose fault it is
+            for job_id in jobs:
+                self._run([tile for tile in batch if tile.job_id == job_id], report)
+        else:
+            self._fail(jobs[0], to_service_error(error), report)
+
+    def _forward(self, batch: list[TileRef], full_precision: bool = False) -> Exception | None:
+        tiles = [(self._running[tile.job_id].state, tile.tile_index) for tile in batch]
+        try:
+            with torch.inference_mode():
+                self.restorer.forward_tiles(tiles, full_precision=full_precision)
+        except Exception as error:  # noqa: BLE001  a batch mate must survive whatever this is
+            # The traceback's frames would keep the tensors alive that a smaller batch needs the room of.
+            return error.with_traceback(None) if _is_out_of_memory(error) else error
+        return None
+
+    def _fail(self, job_id: str, error: ServiceError, report: BatchReport) -> None:
+        self.discard(job_id)
+        report.failed[job_id] = error
+        report.ran = [tile for tile in report.ran if tile.job_id != job_id]  # halves of an earlier split
+
+
+def to_service_error(error: Exception) -> ServiceError:
+    """Give the public error for whatever the model, torch or the image code raised; words of unknown ones stay here."""
+    if isinstance(error, ServiceError):
+        return error
+    if _is_out_of_memory(error):
+        return DeviceMemoryError(
+            "The photo needs more memory than the device has free. Try later, or send a smaller one."
+        )
+    if isinstance(error, NonFiniteError):
+        return NonFiniteOutputError("The network gave no finite values for this photo, in full precision either.")
+    if isinstance(error, ModelError):
+        return RestorationFailedError(str(error))
+    logger.error("unexpected error in the model", exc_info=error)
+    return RestorationFailedError("An unexpected error stopped the restoration; the worker's log has the details.")
+
+
+@contextmanager
+def _as_service_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise to_service_error(error) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The CPU allocator has no error type of its own.
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _empty_device_cache() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _findings(findings: Iterable[Any]) -> tuple[Finding, ...]:
+    return tuple(Finding(item.kind, item.probability, item.severity) for item in findings)

@@ -1,0 +1,256 @@
+"""The jobs in hand and the work on them: decode, admit, run batch after batch, encode, settle.
+
+The model runs in one thread of its own and photos are decoded and encoded in others, so that the event loop always has
+time for heartbeats. Where jobs come from and when to stop is the loop's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.errors import RestorationFailedError, ServiceError
+from app.worker.courier import Courier
+from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
+from app.worker.held import HeldJob, Leave, Phase
+
+if TYPE_CHECKING:
+    from app.jobs.queue import Claim, JobQueue
+    from app.worker.runner import RestoredPhoto, Runner
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+USUAL_PIXELS = (4000, 3000)
+"""Size that a job not yet claimed is taken to have when its memory is planned."""
+
+MEAN_KEEPS = 0.9
+"""Weight of the past in the running mean of the time per tile."""
+
+
+class Workbench:
+    """Every job this worker holds, at any stage.
+
+    An exception of one job ends that job alone, never the loop.
+
+    Args:
+        runner: The model.
+        queue: Where outcomes go.
+        lease_s: Time without a renewal after which the queue gives a job to another worker.
+        concurrency: Most jobs held at once.
+    """
+
+    def __init__(self, runner: Runner, queue: JobQueue, lease_s: float, concurrency: int) -> None:
+        self.held: dict[str, HeldJob] = {}
+        self.left = asyncio.Event()  # set whenever a job has left
+        self.courier = Courier(queue, lease_s, on_leave=lambda: self._work.set())
+        self._runner = runner
+        self._queue = queue
+        self._concurrency = concurrency
+        self._engine = Engine(EnginePolicy())
+        self._waiting: deque[HeldJob] = deque()  # decoded, in order of arrival
+        self._work = asyncio.Event()  # set whenever the compute task has something to look at
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._photo_threads = ThreadPoolExecutor(2, thread_name_prefix="photo")
+        self._state_budget_bytes = 0
+        self._tile_s = 0.0  # running mean of the time per tile
+
+    async def set_up(self) -> None:
+        """Load the model and warm it up.
+
+        Raises:
+            ServiceError: The model cannot be loaded or run.
+        """
+        await self._in_model_thread(self._runner.load)
+        await self._in_model_thread(self._runner.warm_up)
+        self._state_budget_bytes = self._runner.state_budget_bytes()
+        self._engine = Engine(EnginePolicy(self._runner.batch_tiles, max_state_bytes=self._state_budget_bytes))
+
+    async def close(self) -> None:
+        """Drop what is left and end the threads once they are done with what they are at."""
+        tasks = [task for held in self.held.values() for task in (held.task, held.reporter) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._photo_threads.shutdown(wait=False, cancel_futures=True)
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+    def room(self) -> int:
+        """Count the jobs that may be taken on: free slots, and memory for photos of usual size."""
+        if not self.held:
+            return self._concurrency
+        taken = sum(self._runner.estimate_state_bytes(*held.size) for held in self.held.values())
+        usual_bytes = max(1, self._runner.estimate_state_bytes(*USUAL_PIXELS))
+        return min(self._concurrency - len(self.held), max(0, self._state_budget_bytes - taken) // usual_bytes)
+
+    def accept(self, claim: Claim) -> None:
+        """Take a job on."""
+        held = self.held.get(claim.job.id)
+        if held is not None:  # its lease ran out while Redis was away, and it came back to us: no work is lost
+            held.claim = claim
+            return
+        held = HeldJob(claim)
+        self.held[held.id] = held
+        held.task = asyncio.create_task(self._decode(held))
+
+    def hand_back(self, held: HeldJob) -> None:
+        """Give a job back to the queue before the next step, unless it is being delivered already."""
+        held.leave = held.leave or Leave.HAND_BACK
+        self._work.set()
+
+    def remaining_s(self, held: HeldJob) -> float:
+        """Estimate the time that the job's own tiles will still take; infinite before it has begun."""
+        if held.phase is Phase.DELIVERING:
+            return 0.0
+        return self._engine.status(held.id).tiles_left * self._tile_s if held.id in self._engine else float("inf")
+
+    async def compute_forever(self) -> None:
+        """Admit, run and end jobs as long as there are any, then wait for more."""
+        while True:
+            self._work.clear()
+            for held in [held for held in self.held.values() if held.leave and held.is_between_steps]:
+                logger.info("job %s leaves: %s", held.id, held.leave and held.leave.value)
+                self._take_out(held)
+                held.task = asyncio.create_task(self._settle_leave(held))
+            admitted = await self._admit_next()
+            batch = self._engine.next_batch()
+            if batch:
+                await self._run_batch(batch)
+            elif not admitted:
+                await self._work.wait()
+
+    async def _decode(self, held: HeldJob) -> None:
+        try:
+            held.decoded = await self._in_photo_thread(self._runner.decode, held.claim.image, held.claim.mask)
+        except Exception as error:  # noqa: BLE001  only this job is lost
+            await self._settle_failure(held, error)
+            return
+        held.phase = Phase.WAITING
+        self._waiting.append(held)
+        self._work.set()
+
+    async def _admit_next(self) -> bool:
+        """Let the longest waiting job begin if its state fits; one at a time, so that running jobs go on between."""
+        if not self._waiting or not self._engine.can_admit(self._runner.estimate_state_bytes(*self._waiting[0].size)):
+            return False
+        held = self._waiting.popleft()
+        job = held.claim.job
+        decoded, held.decoded = held.decoded, None
+        if decoded is None:
+            raise RuntimeError(f"job {held.id} waits without a decoded photo")
+        try:
+            begun = await self._in_model_thread(self._runner.begin, held.id, decoded, job.options)
+        except Exception as error:  # noqa: BLE001  only this job is lost
+            self._fail(held, error)
+            return True
+        held.phase = Phase.RUNNING
+        held.steps_total, held.caption, held.findings = begun.steps, begun.caption, begun.findings
+        self._engine.add(JobShape(held.id, begun.tiles, begun.steps, job.priority, job.tenant, begun.state_bytes))
+        self.courier.report(held)
+        return True
+
+    async def _run_batch(self, batch: list[TileRef]) -> None:
+        started_s = time.monotonic()
+        try:
+            report = await self._in_model_thread(self._runner.run, batch)
+        except Exception as error:  # noqa: BLE001  the loop must outlive whatever this is
+            for job_id in dict.fromkeys(tile.job_id for tile in batch):
+                self._fail(self.held[job_id], error)
+            return
+        tile_s = (time.monotonic() - started_s) / len(batch)
+        self._tile_s = MEAN_KEEPS * self._tile_s + (1 - MEAN_KEEPS) * tile_s if self._tile_s else tile_s
+        self._engine.limit_batch(self._runner.batch_tiles)
+        for job_id, failure in report.failed.items():
+            self._fail(self.held[job_id], failure)
+        for job_id in self._engine.complete(report.ran):
+            await self._end_step(self.held[job_id])
+
+    async def _end_step(self, held: HeldJob) -> None:
+        try:
+            await self._in_model_thread(self._runner.end_step, held.id)
+            is_finished = self._engine.step_done(held.id)
+            restored = await self._in_model_thread(self._runner.finish, held.id) if is_finished else None
+        except Exception as error:  # noqa: BLE001  only this job is lost
+            self._fail(held, error)
+            return
+        held.step += 1
+        self.courier.report(held)
+        if restored is not None:
+            self._take_out(held)
+            held.task = asyncio.create_task(self._deliver(held, restored))
+
+    async def _deliver(self, held: HeldJob, restored: RestoredPhoto) -> None:
+        try:
+            data, media_type = await self._in_photo_thread(self._runner.encode, restored)
+        except Exception as error:  # noqa: BLE001  only this job is lost
+            await self._settle_failure(held, error)
+            return
+        del restored  # 12 bytes per pixel; the queue may be away for long
+
+        async def finish(claim: Claim) -> bool:
+            return await self._queue.finish(
+                claim,
+                data,
+                media_type,
+                caption=held.caption,
+                findings=held.findings,
+                steps_total=held.steps_total,
+            )
+
+        await self._settle(held, finish)
+
+    def _take_out(self, held: HeldJob) -> None:
+        """Free a job's place in engine and model; what is left is to tell the queue."""
+        self._engine.remove(held.id)
+        self._runner.discard(held.id)
+        if held in self._waiting:
+            self._waiting.remove(held)
+        held.decoded = None
+        held.phase = Phase.DELIVERING
+        self._work.set()
+
+    def _fail(self, held: HeldJob, error: Exception) -> None:
+        self._take_out(held)
+        held.task = asyncio.create_task(self._settle_failure(held, error))
+
+    async def _settle_failure(self, held: HeldJob, error: Exception) -> None:
+        if not isinstance(error, ServiceError):
+            logger.error("job %s: unexpected error", held.id, exc_info=error)
+            error = RestorationFailedError("An unexpected error stopped the restoration; see the worker's log.")
+        code, detail, retryable = error.code, error.detail, error.retryable
+        logger.warning("job %s fails: %s: %s", held.id, code, detail)
+        await self._settle(held, lambda claim: self._queue.fail(claim, code, detail, retryable=retryable))
+
+    async def _settle_leave(self, held: HeldJob) -> None:
+        if held.leave is Leave.CANCELED:
+            await self._settle(held, self._queue.canceled)
+        elif held.leave is Leave.HAND_BACK:
+            await self._settle(held, self._queue.hand_back)
+        else:
+            self._forget(held)
+
+    async def _settle(self, held: HeldJob, commit: Callable[[Claim], Coroutine[Any, Any, bool]]) -> None:
+        held.phase = Phase.DELIVERING
+        try:
+            if not await self.courier.settle(held, commit):
+                logger.warning("job %s: the queue has given it to another worker, or it is over", held.id)
+        except Exception:
+            logger.exception("job %s: its outcome cannot be told; another worker will take it", held.id)
+        self._forget(held)
+
+    def _forget(self, held: HeldJob) -> None:
+        self.held.pop(held.id, None)
+        self.left.set()
+        width, height = held.size
+        self._photo_threads.submit(self._runner.release_memory, width * height)
+
+    async def _in_model_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, function, *args)
+
+    async def _in_photo_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._photo_threads, function, *args)
