@@ -17,7 +17,7 @@ _LEAST_SEVERITY = 0.05
 _FILL_SHARES = (0.7, 0.1, 0.1, 0.1)
 _STROKES, _STROKE_POINTS, _SHAPES = 4, 4, 6
 # Outlines are smooth; beyond this size they are computed small and enlarged before they are cut.
-_FIELD_PX = 256
+_FIELD_PX = 160
 
 
 def cover(severity: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def _distance_to_seeds(draws: Draws, height: int, width: int) -> Tensor:
             along = ((y - y0) * dy + (x - x0) * dx) / (dy * dy + dx * dx + 1e-6)
             along = along.clamp(0.0, 1.0)
             distance = ((y - y0 - along * dy).square() + (x - x0 - along * dx).square()).sqrt()
-            nearest = torch.minimum(nearest, distance + (gone - pens.new_zeros(1))[:, stroke, None, None])
+            nearest = torch.minimum(nearest, distance - (pens - gone[:, :_STROKES])[:, stroke, None, None])
             y0, x0 = y0 + dy, x0 + dx
     for shape in range(_SHAPES):
         cy, cx = (draws.uniform(-1.0, 1.0)[:, None, None] * side for side in (tall, wide))

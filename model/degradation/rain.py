@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.degradation.draws import Draws, per_sample
-from model.degradation.fields import blend, convolve_valid, path_kernels, scale_unit
+from model.degradation.fields import blend, convolve_layers, path_kernels, scale_unit
 
 # Rain, near to far: longest streak in px at 256 px image size, brush sigma in px, streaks per 1000 px at severity 1.
 _RAIN_LAYERS = ((44.0, 0.8, 2.2), (26.0, 0.6, 5.0), (14.0, 0.5, 8.0))
@@ -37,7 +37,7 @@ def rain(image: Tensor, severity: Tensor, draws: Draws) -> Tensor:
         kernel = path_kernels(reach * lean.cos(), reach * lean.sin(), weight, size=size, spread=spread)
         kernels.append(kernel / kernel.amax((1, 2), keepdim=True).clamp_min(1e-6))
         seeds.append(_sow(draws, image, size, per_kilopixel / unit**2, severity * density, (0.25, 1.0)))
-    streaks = convolve_valid(torch.cat(seeds, 1), torch.stack(kernels, 1)).sum(1, keepdim=True)
+    streaks = convolve_layers(torch.cat(seeds, 1), torch.stack(kernels, 1))
     gain = per_sample(draws.uniform(0.35, 0.9) * (0.4 + 0.6 * severity), image)
     light = per_sample(draws.uniform(0.75, 1.0, 1) + draws.normal(3) * 0.015, image)
     veil = per_sample(draws.uniform(0.0, 0.3) * severity, image)
@@ -54,24 +54,26 @@ def snow(image: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     slant = draws.uniform(-0.9, 0.9)
     flake = draws.uniform(0.7, 1.3) * unit
     density = draws.uniform(0.5, 1.0)
-    fall = draws.uniform(0.0, 3.5)
+    fall = draws.uniform(0.0, 4.0)
+    size = 2 * int(_SNOW_LAYERS[-1][0] * 1.3 * unit * 5.0) + 1
+    along = torch.linspace(-0.5, 0.5, _PATH_POINTS, device=image.device)[None]
+    kernels, seeds = [], []
+    for sigma, per_kilopixel, opacity in _SNOW_LAYERS:
+        radius = (sigma * flake)[:, None]
+        lean = slant[:, None] + draws.normal(1) * 0.15
+        # A clump of crystals drawn along its fall, so that near flakes are lumpy and no two pictures' are alike.
+        reach = along * fall[:, None]
+        y = (reach * lean.cos() + draws.normal(_PATH_POINTS) * 0.5) * radius
+        x = (reach * lean.sin() + draws.normal(_PATH_POINTS) * 0.5) * radius
+        kernel = path_kernels(y, x, torch.ones_like(y), size=size, spread=0.75 * radius[:, 0])
+        # A flake is a body with an edge, not a Gaussian dot.
+        kernel = (kernel / kernel.amax((1, 2), keepdim=True) * 1.7 - 0.25).clamp(0.0, 1.0)
+        kernels.append(kernel * opacity)
+        seeds.append(_sow(draws, image, size, per_kilopixel / unit**2, severity * density, (0.35, 1.0)))
+    cover = convolve_layers(torch.cat(seeds, 1), torch.stack(kernels, 1)).clamp(0.0, 0.97)
     light = per_sample(draws.uniform(0.88, 1.0, 1) + draws.normal(3) * 0.01, image).clamp(0.0, 1.0)
     veil = per_sample(draws.uniform(0.0, 0.25) * severity, image)
-    snowy = blend(image, light * 0.9, veil)
-    for sigma, per_kilopixel, opacity in _SNOW_LAYERS:
-        size = 2 * int(sigma * 1.3 * unit * (1.75 + 3.0) + 2) + 1
-        along = torch.linspace(-0.5, 0.5, _PATH_POINTS, device=image.device)[None]
-        reach = along * (fall * sigma * flake)[:, None]
-        lean = slant[:, None] + draws.normal(1) * 0.15
-        weight = torch.ones_like(reach)
-        kernel = path_kernels(reach * lean.cos(), reach * lean.sin(), weight, size=size, spread=sigma * flake)
-        kernel = kernel / kernel.amax((1, 2), keepdim=True)
-        # A flake is a body with an edge, not a Gaussian dot.
-        kernel = (kernel * 1.7 - 0.25).clamp(0.0, 1.0)
-        seeds = _sow(draws, image, size, per_kilopixel / unit**2, severity * density, (0.35, 1.0))
-        cover = convolve_valid(seeds, kernel).clamp(0.0, 1.0)
-        snowy = blend(snowy, light, cover * opacity)
-    return snowy
+    return blend(blend(image, light * 0.9, veil), light, cover)
 
 
 def _sow(

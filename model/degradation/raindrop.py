@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from model.degradation.draws import Draws, per_sample
 from model.degradation.fields import blend, scale_unit, smoothstep
 
-# Drop radii in px at 256 px image size; the spread follows a power law, many small and few large ones.
-_SMALLEST_PX, _LARGEST_PX = 2.5, 17.0
-_DROPS_PER_KILOPIXEL = 1.5
+# Radii in px at 256 px image size and drops per 1000 px at severity 1: many small drops, few large ones. Two groups,
+# because a drop costs as much as the largest of its group.
+_GROUPS = ((2.5, 9.0, 1.4), (8.0, 24.0, 0.7))
 # Drops are out of focus, so half the resolution is enough for their outline.
 _STEP_PX = 2
 
@@ -33,7 +33,7 @@ def raindrop(image: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     gain = per_sample(draws.uniform(0.8, 1.25), image)
     pale = per_sample(draws.uniform(0.0, 0.3), image)
     inside = blend(inside * gain, inside.mean((1, 2, 3), keepdim=True) * 1.15, pale)
-    rim = 4.0 * cover * (1.0 - cover) * per_sample(draws.uniform(0.0, 0.45), image)
+    rim = 4.0 * cover * (1.0 - cover) * per_sample(draws.uniform(0.0, 0.35), image)
     shine = glint.clamp(0.0, 1.0) * per_sample(draws.uniform(0.1, 0.7), image)
     inside = blend(inside * (1.0 - rim), 1.0, shine)
     opacity = per_sample(draws.uniform(0.75, 1.0), image)
@@ -44,40 +44,43 @@ def _drop_maps(image: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     """Return (B,4,h,w) at half size: cover, cover times the shift to the source (y, x in px), reflections."""
     unit = scale_unit(*image.shape[-2:])
     height, width = (-(-side // _STEP_PX) for side in image.shape[-2:])
-    count = max(2, round(_DROPS_PER_KILOPIXEL * image.shape[-2] * image.shape[-1] / 1000.0 / unit**2))
-    largest = _LARGEST_PX * unit / _STEP_PX
-    smallest = _SMALLEST_PX * unit / _STEP_PX
-    skew = draws.uniform(0.0, 1.0, count).pow(per_sample(draws.uniform(2.0, 5.0), severity[:, None]))
-    radius = (smallest + (largest - smallest) * skew) * (0.55 + 0.45 * severity[:, None])
-    # The last drop to appear fades in, so that the damage is continuous in severity.
-    density = draws.uniform(0.35, 1.0)
-    present = ((severity * density)[:, None] * count - torch.arange(count, device=image.device)).clamp(0.0, 1.0)
-    centre_y, centre_x = draws.uniform(0.0, float(height), count), draws.uniform(0.0, float(width), count)
+    kilopixels = image.shape[-2] * image.shape[-1] / 1000.0 / unit**2
+    density = draws.uniform(0.35, 1.0)[:, None] * severity[:, None]
+    swell = 0.55 + 0.45 * severity[:, None]
+    zoom = draws.uniform(2.0, 4.0)[:, None, None, None] * _STEP_PX
+    soft = draws.uniform(0.12, 0.4)[:, None, None, None]
+    canvas = torch.zeros(draws.batch, 4, height * width, device=image.device)
+    for smallest, largest, per_kilopixel in _GROUPS:
+        count = max(2, round(per_kilopixel * kilopixels))
+        span = draws.uniform(0.0, 1.0, count).square() * (largest - smallest)
+        radius = ((smallest + span) * swell * (unit / _STEP_PX))[..., None, None]
+        # The last drop to appear fades in, so that the damage is continuous in severity.
+        present = (density * count - torch.arange(count, device=image.device)).clamp(0.0, 1.0)[..., None, None]
+        centre_y, centre_x = draws.uniform(0.0, float(height), count), draws.uniform(0.0, float(width), count)
+        reach = int(largest * 1.5 * unit / _STEP_PX) + 1
+        taps = torch.arange(-reach, reach + 1, device=image.device)
+        row, column = centre_y.long()[..., None] + taps, centre_x.long()[..., None] + taps
+        away_y, away_x = (row - centre_y[..., None])[..., :, None], (column - centre_x[..., None])[..., None, :]
+        u, v = away_x / radius, away_y / (radius * draws.uniform(0.9, 1.45, count)[..., None, None])
+        cover = (1.0 - smoothstep(_outline(u, v, draws), 1.0 - soft, 1.0 + soft)) * present
+        glint = (-((u + 0.3).square() + (v + 0.4).square()) / 0.05).exp() * cover
+        values = torch.stack((cover, -cover * away_y * zoom, -cover * away_x * zoom, glint), 1)
+        inside = ((row >= 0) & (row < height))[..., :, None] & ((column >= 0) & (column < width))[..., None, :]
+        place = row.clamp(0, height - 1)[..., :, None] * width + column.clamp(0, width - 1)[..., None, :]
+        place = place.flatten(1)[:, None].expand(-1, 4, -1)
+        canvas.scatter_add_(2, place, (values * inside[:, None]).flatten(2))
+    return canvas.view(draws.batch, 4, height, width)
 
-    reach = int(largest * 1.5) + 1
-    taps = torch.arange(-reach, reach + 1, device=image.device)
-    row, column = centre_y.long()[..., None] + taps, centre_x.long()[..., None] + taps
-    away_y = (row - centre_y[..., None])[..., :, None]
-    away_x = (column - centre_x[..., None])[..., None, :]
-    tall = draws.uniform(0.9, 1.45, count)[..., None, None]
-    v, u = away_y / (radius[..., None, None] * tall), away_x / radius[..., None, None]
-    # Polar waves without an arc tangent: r cos 2a = (u^2 - v^2) / r and r cos 3a = (u^3 - 3 u v^2) / r^2.
+
+def _outline(u: Tensor, v: Tensor, draws: Draws) -> Tensor:
+    """Return the distance from the centre in units of an irregular radius: 1 on the outline.
+
+    Polar waves without an arc tangent: r cos 2a = (u^2 - v^2) / r and r cos 3a = (u^3 - 3 u v^2) / r^2.
+    """
     square = u * u + v * v
     rho = square.sqrt()
-    two, three = (draws.normal(count)[..., None, None] * scale for scale in (0.10, 0.13))
-    rho = rho + two * (u * u - v * v) / (rho + 0.1) + three * u * (u * u - 3.0 * v * v) / (square + 0.1)
-    soft = draws.uniform(0.12, 0.4)[:, None, None, None]
-    cover = (1.0 - smoothstep(rho, 1.0 - soft, 1.0 + soft)) * present[..., None, None]
-    zoom = draws.uniform(2.0, 4.0)[:, None, None, None] * _STEP_PX
-    glint = (-((u + 0.3).square() + (v + 0.4).square()) / 0.06).exp() * cover
-    values = torch.stack((cover, -cover * away_y * zoom, -cover * away_x * zoom, glint), 1)
-
-    inside = ((row >= 0) & (row < height))[..., :, None] & ((column >= 0) & (column < width))[..., None, :]
-    place = row.clamp(0, height - 1)[..., :, None] * width + column.clamp(0, width - 1)[..., None, :]
-    canvas = torch.zeros(draws.batch, 4, height * width, device=image.device)
-    place = place.flatten(1)[:, None].expand(-1, 4, -1)
-    canvas.scatter_add_(2, place, (values * inside[:, None]).flatten(2))
-    return canvas.view(draws.batch, 4, height, width)
+    two, three = (draws.normal(u.shape[1])[..., None, None] * scale for scale in (0.10, 0.06))
+    return rho + two * (u * u - v * v) / (rho + 0.1) + three * u * (u * u - 3.0 * v * v) / (square + 0.1)
 
 
 def _refract(image: Tensor, shift_y: Tensor, shift_x: Tensor) -> Tensor:

@@ -1,0 +1,103 @@
+"""The degradation predictor: what is wrong with a photo, and what its clean content would look like to the image tower.
+
+Learned queries attend to the frozen image tower's tokens of all views. The degradation embedding e_d is tied to the text
+embeddings of the degradation names: its product with each name's (slightly adjusted) embedding is that kind's logit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model.config import PredictorConfig
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the predictor says of B photos.
+
+    Attributes:
+        logits: (B, K) multi-label, one per kind.
+        severities: (B, K) 0..1, given that the kind is there.
+        degradation: e_d (B, E).
+        content: e_c (B, E), unit length, comparable to the image embedding of the clean photo.
+    """
+
+    logits: torch.Tensor
+    severities: torch.Tensor
+    degradation: torch.Tensor
+    content: torch.Tensor
+
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """(B, K) in 0..1."""
+        return self.logits.sigmoid()
+
+
+class DegradationPredictor(nn.Module):
+    """Two learned queries (degradation, content) over the tokens of all views.
+
+    Args:
+        config: Sizes.
+        embed_dim: E of the vision-language model.
+        patch_dim: W of its patch tokens.
+        names: Frozen text embeddings of the degradation names (K, E), unit length.
+    """
+
+    def __init__(self, config: PredictorConfig, embed_dim: int, patch_dim: int, names: torch.Tensor) -> None:
+        super().__init__()
+        kinds = names.shape[0]
+        self.register_buffer("names", names.detach().clone())
+        # the names' embeddings lie close together; a learned shift lets kinds differ without untying them
+        self.name_shift = nn.Parameter(torch.randn_like(names) * 0.02)
+        self.late, self.early = nn.Linear(patch_dim, config.width), nn.Linear(patch_dim, config.width)
+        self.spread = nn.Linear(patch_dim, config.width)
+        self.view = nn.Parameter(torch.randn(2, config.width) * 0.02)  # whole photo, native crop
+        self.queries = nn.Parameter(torch.randn(1, 2, config.width) * 0.5)
+        self.norm = nn.LayerNorm(config.width)
+        self.rounds = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                config.width,
+                config.heads,
+                4 * config.width,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(config.layers)
+        )
+        self.to_degradation = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
+        self.to_content = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
+        nn.init.zeros_(self.to_content[1].weight)
+        nn.init.zeros_(self.to_content[1].bias)
+        self.to_severity = nn.Sequential(nn.Linear(embed_dim, config.width), nn.GELU(), nn.Linear(config.width, kinds))
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.bias = nn.Parameter(torch.full((kinds,), -2.0))
+
+    def forward(self, embedding: torch.Tensor, tokens: torch.Tensor, early: torch.Tensor) -> Prediction:
+        """Predict from the features of V views of B photos.
+
+        Args:
+            embedding: (B, V, E) image embeddings; the first view is the whole photo.
+            tokens: (B, V, L, W) patch tokens of the last block.
+            early: (B, V, L, W) patch tokens of an early block.
+        """
+        batch, views = tokens.shape[:2]
+        # mean and spread of the early tokens are texture statistics: noise raises them, blur lowers them
+        deviation = torch.log(early.float().var(2).clamp(min=1e-6)).to(early.dtype)
+        memory = self.late(tokens) + self.early(early) + self.spread(deviation)[:, :, None]
+        kind = torch.cat([self.view[:1], self.view[1:].expand(views - 1, -1)], 0)
+        memory = self.norm((memory + kind[None, :, None]).flatten(1, 2))
+        state = self.queries.expand(batch, -1, -1)
+        for layer in self.rounds:
+            state = layer(state, memory)
+        degradation = self.to_degradation(state[:, 0])
+        prototypes = F.normalize(self.get_buffer("names") + self.name_shift, dim=-1)
+        logits = self.log_scale.exp() * degradation @ prototypes.T + self.bias
+        severities = self.to_severity(degradation).sigmoid()
+        content = F.normalize(embedding[:, 0] + self.to_content(state[:, 1]), dim=-1)
+        return Prediction(logits, severities, degradation, content)
