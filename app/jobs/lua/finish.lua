@@ -1,10 +1,9 @@
 -- Commits the result of an attempt, whose bytes are already stored under its own name.
 -- Args: id, fence, entry, media_type, caption or "", findings JSON, steps_total. Gives 1 when committed, else 0.
-local job = load_job(arg(1))
-if job and job.state == "succeeded" and job.attempt == tonumber(arg(2)) then
-  return 1 -- committed before; the answer got lost on the way
+if is_settled(arg(1), arg(2), "succeeded") then
+  return 1
 end
-job = load_held(arg(1), arg(2), arg(3))
+local job = load_held(arg(1), arg(2), arg(3))
 if not job then
   return 0
 end

@@ -1,4 +1,7 @@
 -- Gives a running job to whoever asks next. Args: id, fence, entry. Gives 1, or 0 when stale.
+if is_settled(arg(1), arg(2), "queued") then
+  return 1
+end
 local job = load_held(arg(1), arg(2), arg(3))
 if not job then
   return 0

@@ -100,3 +100,9 @@ local function load_held(id, fence, entry)
   end
   return nil
 end
+
+-- Whether this very attempt is already in that state: then the commit was made before and its answer got lost.
+local function is_settled(id, fence, state)
+  local job = load_job(id)
+  return job ~= nil and job.state == state and job.attempt == tonumber(fence)
+end

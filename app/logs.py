@@ -1,0 +1,100 @@
+"""Log set-up: plain lines for people or JSON lines for machines, with the job's id in every record about one.
+
+Nothing is configured on import; composition roots call `configure_logging` once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
+
+# What every record has; whatever else is there was given as `extra` and belongs into the JSON line.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "job_id", "taskName", "color_message"}
+
+
+@contextmanager
+def job_context(job_id: str) -> Iterator[None]:
+    """Put the job's id into every record that this task writes inside the block."""
+    token = _job_id.set(job_id)
+    try:
+        yield
+    finally:
+        _job_id.reset(token)
+
+
+class JobIdFilter(logging.Filter):
+    """Adds `job_id` to a record: the one given as `extra`, else that of the context, else None."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record."""
+        if getattr(record, "job_id", None) is None:
+            record.job_id = _job_id.get()
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, job_id, error, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        job_id = getattr(record, "job_id", None)
+        if job_id is not None:
+            line["job_id"] = job_id
+        line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class PlainFormatter(logging.Formatter):
+    """Time, level, logger and message; the job's id in brackets where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        """Give the line without a traceback."""
+        text = super().formatMessage(record)
+        job_id = getattr(record, "job_id", None)
+        return f"{text} [job {job_id}]" if job_id is not None else text
+
+
+def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send all records of this process to one stream, replacing earlier set-ups.
+
+    Args:
+        settings: Gives the level and whether lines are JSON.
+        stream: Where lines go; None means standard error.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_json else PlainFormatter())
+    handler.addFilter(JobIdFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    # Loggers of the web server come with handlers of their own, which would write every line twice.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    # One line per outgoing request is noise at the level of this service.
+    for name in ("httpx", "httpcore", "urllib3", "filelock"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,188 @@
+"""Every Prometheus collector of the service and the functions that record into them.
+
+Two registries, one per role, so that an API process does not show a worker's zeros. Labels are bounded: never a job,
+a tenant or a path with an id in it. Nothing here knows Redis or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+API = CollectorRegistry()
+"""What an API process shows."""
+WORKER = CollectorRegistry()
+"""What a worker process shows."""
+
+for _registry in (API, WORKER):
+    ProcessCollector(registry=_registry)
+    PlatformCollector(registry=_registry)
+    GCCollector(registry=_registry)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_BYTES = tuple(float(4**power) for power in range(5, 15))  # 1 KiB to 256 MiB
+_TILES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+
+_http_requests = Counter("vlmir_http_requests", "Answered HTTP requests.", ("method", "route", "status"), registry=API)
+_http_seconds = Histogram(
+    "vlmir_http_request_seconds",
+    "Time from request to the end of its answer.",
+    ("method", "route"),
+    buckets=_SECONDS,
+    registry=API,
+)
+_submitted = Counter("vlmir_jobs_submitted", "Accepted jobs.", ("priority",), registry=API)
+_refused = Counter("vlmir_jobs_refused", "Photos that were not accepted, by error code.", ("code",), registry=API)
+_upload_bytes = Histogram("vlmir_upload_bytes", "Size of accepted photos.", buckets=_BYTES, registry=API)
+_queued = Gauge("vlmir_jobs_queued", "Jobs waiting for a worker.", ("priority",), registry=API)
+_workers = Gauge("vlmir_workers", "Workers that gave a sign of life lately.", ("ready",), registry=API)
+_queue_up = Gauge("vlmir_queue_up", "1 while the queue answers, else 0.", registry=API)
+
+_ready = Gauge("vlmir_worker_ready", "1 once the model is loaded and warm, else 0.", registry=WORKER)
+_held = Gauge("vlmir_jobs_held", "Jobs that this worker holds.", registry=WORKER)
+_claimed = Counter("vlmir_jobs_claimed", "Jobs taken from the queue.", ("priority", "redelivered"), registry=WORKER)
+_ended = Counter("vlmir_jobs_ended", "Attempts by how they ended.", ("outcome",), registry=WORKER)
+_failed = Counter("vlmir_jobs_failed", "Failed attempts by error code.", ("code",), registry=WORKER)
+_wait_seconds = Histogram(
+    "vlmir_job_wait_seconds", "Time from acceptance to the first claim.", buckets=_SECONDS, registry=WORKER
+)
+_job_seconds = Histogram(
+    "vlmir_job_seconds", "Time from claim to the end of an attempt.", ("outcome",), buckets=_SECONDS, registry=WORKER
+)
+_megapixels = Counter("vlmir_restored_megapixels", "Size of all restored photos.", registry=WORKER)
+_forward_seconds = Histogram("vlmir_forward_seconds", "Time of one network forward.", buckets=_SECONDS, registry=WORKER)
+_forward_tiles = Histogram(
+    "vlmir_forward_tiles", "Tiles of photos in one network forward.", buckets=_TILES, registry=WORKER
+)
+_padded = Counter("vlmir_padded_tiles", "Empty places in network forwards.", registry=WORKER)
+_steps = Counter("vlmir_steps", "Finished diffusion steps of whole photos.", registry=WORKER)
+_memory_splits = Counter("vlmir_memory_splits", "Batches halved because the device was full.", registry=WORKER)
+
+OUTCOMES = ("succeeded", "failed", "canceled", "handed_back", "lost")
+"""How an attempt may end; lost means that another worker has it now."""
+
+
+def record_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request.
+
+    Args:
+        method: HTTP method.
+        route: Template of the route, such as "/jobs/{job_id}", or "other" without one.
+        status: HTTP status of the answer.
+        seconds: Time it took.
+    """
+    _http_requests.labels(method, route, str(status)).inc()
+    _http_seconds.labels(method, route).observe(seconds)
+
+
+def record_submitted(priority: str, input_bytes: int) -> None:
+    """Count an accepted job and the size of its photo."""
+    _submitted.labels(priority).inc()
+    _upload_bytes.observe(input_bytes)
+
+
+def record_refused(code: str) -> None:
+    """Count a photo that was not accepted, by the code of its error."""
+    _refused.labels(code).inc()
+
+
+def record_queue(depth: Mapping[str, int] | None, ready_workers: int = 0, other_workers: int = 0) -> None:
+    """Show the state of the queue, as of this scrape.
+
+    Args:
+        depth: Queued jobs per priority, or None while the queue does not answer.
+        ready_workers: Workers that are ready.
+        other_workers: Workers that are starting or stopping.
+    """
+    _queue_up.set(0 if depth is None else 1)
+    if depth is None:
+        _queued.clear()  # no figure is better than an old one
+        _workers.clear()
+        return
+    for priority, count in depth.items():
+        _queued.labels(priority).set(count)
+    _workers.labels("true").set(ready_workers)
+    _workers.labels("false").set(other_workers)
+
+
+def record_ready(is_ready: bool) -> None:
+    """Show whether the model is loaded and warm."""
+    _ready.set(1 if is_ready else 0)
+
+
+def record_held(count: int) -> None:
+    """Show how many jobs this worker holds."""
+    _held.set(count)
+
+
+def record_claimed(priority: str, attempt: int, wait_s: float) -> None:
+    """Count a claim.
+
+    Args:
+        priority: Stream from which it came.
+        attempt: Attempt number, 1 for the first.
+        wait_s: Seconds since the job was accepted.
+    """
+    _claimed.labels(priority, "true" if attempt > 1 else "false").inc()
+    if attempt == 1:
+        _wait_seconds.observe(max(0.0, wait_s))
+
+
+def record_ended(outcome: str, seconds: float, *, megapixels: float = 0.0, code: str | None = None) -> None:
+    """Count the end of an attempt.
+
+    Args:
+        outcome: One of `OUTCOMES`.
+        seconds: Time since the claim.
+        megapixels: Size of the restored photo in millions of pixels.
+        code: Error code of a failed attempt.
+
+    Raises:
+        ValueError: The outcome is not one of `OUTCOMES`.
+    """
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
+    _ended.labels(outcome).inc()
+    _job_seconds.labels(outcome).observe(seconds)
+    if outcome == "succeeded":
+        _megapixels.inc(megapixels)
+    if code is not None:
+        _failed.labels(code).inc()
+
+
+def record_forward(tiles: int, padded: int, seconds: float) -> None:
+    """Count one network forward.
+
+    Args:
+        tiles: Tiles of photos in it.
+        padded: Empty places added to reach an even batch size.
+        seconds: Time it took.
+    """
+    _forward_seconds.observe(seconds)
+    _forward_tiles.observe(tiles)
+    _padded.inc(padded)
+
+
+def record_step() -> None:
+    """Count a finished diffusion step of a whole photo."""
+    _steps.inc()
+
+
+def record_memory_split() -> None:
+    """Count a batch that was halved because the device was full."""
+    _memory_splits.inc()
+
+
+def render(registry: CollectorRegistry) -> tuple[bytes, str]:
+    """Give a registry in Prometheus' text format, and the media type of that."""
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> None:  # noqa: S104 - scraped from outside the pod
+    """Answer scrapes of this worker on a port, from a daemon thread."""
+    start_http_server(port, addr=host, registry=WORKER)
