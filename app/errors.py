@@ -22,7 +22,7 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     default_retry_after_s: ClassVar[float | None] = None
 
     def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
@@ -139,10 +139,13 @@ class ResultNotReadyError(ServiceError):
     retryable = True
 
     def __init__(self, state: str, detail: str = "", *, retry_after_s: float | None = 1.0) -> None:
+        is_under_way = state in ("queued", "running")
         super().__init__(
-            detail or f"The job is {state}; a result exists only once it has succeeded.", retry_after_s=retry_after_s
+            detail or f"The job is {state}; a result exists only once it has succeeded.",
+            retry_after_s=retry_after_s if is_under_way else None,
         )
         self.state = state
+        self.retryable = is_under_way
 
 
 class ResultGoneError(ServiceError):

@@ -6,7 +6,7 @@ a tenant or a path with an id in it. Nothing here knows Redis or torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -183,6 +183,17 @@ def render(registry: CollectorRegistry) -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> None:  # noqa: S104 - scraped from outside the pod
-    """Answer scrapes of this worker on a port, from a daemon thread."""
-    start_http_server(port, addr=host, registry=WORKER)
+def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - scraped from outside
+    """Answer scrapes of this worker on a port, from a daemon thread.
+
+    Returns:
+        A function that stops answering.
+    """
+    server, thread = start_http_server(port, addr=host, registry=WORKER)
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return close

@@ -10,7 +10,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.errors import QueueUnavailableError
@@ -58,7 +58,9 @@ def translated_errors() -> Iterator[None]:
             f"The job queue does not answer ({type(error).__name__}); try again, accepted jobs are kept."
         ) from error
     except ResponseError as error:
-        reason = unavailable_reason(str(error))
+        # For these two redis-py has classes, and cuts the telling word off the message.
+        known = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
+        reason = known.get(type(error)) or unavailable_reason(str(error))
         if reason is None:
             raise
         raise QueueUnavailableError(
@@ -86,5 +88,4 @@ def unavailable_reason(message: str) -> str | None:
     for word in words:
         if word.lstrip("-") in _UNAVAILABLE and (word == words[0] or word.startswith("-")):
             return word.lstrip("-")
-    # redis-py cuts the first word off where it has an exception class of its own.
-    return "OOM" if "command not allowed when used memory" in message else None
+    return None

@@ -66,14 +66,12 @@ class NoticeReader:
             future.cancel()
 
     async def close(self) -> None:
-        """Stop the reader; waiters still there are cancelled."""
+        """Stop the reader; waiters still there get `QueueUnavailableError`."""
         task = self._task
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for waiting in self._waiters.values():
-            for future in waiting:
-                future.cancel()
+        self._fail_waiters(QueueUnavailableError("The service is stopping; ask again in a moment."))
 
     async def _last_id(self) -> bytes:
         rows = await call(self._redis, "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
@@ -90,10 +88,7 @@ class NoticeReader:
                         last_id = entry_id
                         self._wake(fields[b"job"].decode())
         except QueueUnavailableError as error:
-            for waiting in self._waiters.values():
-                for future in waiting:
-                    if not future.done():
-                        future.set_exception(error)
+            self._fail_waiters(error)
         finally:
             # No await between the last look at the waiters and this line: a later subscriber starts a new reader.
             self._task = None
@@ -102,3 +97,9 @@ class NoticeReader:
         for future in self._waiters.get(job_id, ()):
             if not future.done():
                 future.set_result(None)
+
+    def _fail_waiters(self, error: QueueUnavailableError) -> None:
+        for waiting in self._waiters.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(error)

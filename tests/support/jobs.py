@@ -1,0 +1,45 @@
+"""Jobs and queues for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from app.jobs.job import Job, RestoreOptions, new_job_id
+from app.jobs.queue import JobQueue, QueuePolicy
+
+SHORT_LEASE_MS = 150
+
+
+def make_job(priority: str = "interactive", tenant: str = "default", seed: int = 0) -> Job:
+    return Job(
+        id=new_job_id(),
+        media_type="image/png",
+        width=64,
+        height=48,
+        input_bytes=5,
+        created_ms=int(time.time() * 1000),
+        options=RestoreOptions(seed=seed),
+        tenant=tenant,
+        priority=priority,
+    )
+
+
+@asynccontextmanager
+async def open_queue(url: str, namespace: str, policy: QueuePolicy | None = None) -> AsyncIterator[JobQueue]:
+    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=SHORT_LEASE_MS))
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 10.0) -> None:
+    """Returns once the condition holds; fails the test when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not happen in {timeout_s} s")
+        await asyncio.sleep(0.01)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.errors import QueueUnavailableError
+from app.jobs.connection import translated_errors, unavailable_reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RedisConnectionError("Error 111 connecting"),
+        RedisTimeoutError("Timeout reading"),
+        BusyLoadingError("Redis is loading the dataset in memory"),
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        ReadOnlyError("You can't write against a read only replica."),
+        ConnectionRefusedError(111, "refused"),
+    ],
+)
+def test_errors_that_mean_not_now_become_queue_unavailable(error: Exception) -> None:
+    with pytest.raises(QueueUnavailableError) as caught, translated_errors():
+        raise error
+    assert caught.value.status == 503
+    assert caught.value.retryable
+    assert caught.value.retry_after_s
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 1, on @user_script:1.", "OOM"),
+        ("Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed", "OOM"),
+        ("MISCONF Errors writing to the AOF file: No space left on device", "MISCONF"),
+        ("CLUSTERDOWN The cluster is down", "CLUSTERDOWN"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", None),
+        ("ERR unknown command, with args beginning with: OOM", None),
+        ("", None),
+    ],
+)
+def test_reason_is_found_at_the_start_or_inside_a_script_error(message: str, reason: str | None) -> None:
+    assert unavailable_reason(message) == reason
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(ResponseError, match="WRONGTYPE"), translated_errors():
+        raise ResponseError("WRONGTYPE Operation against a key")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"VLMIR_{name.upper()}", raising=False)
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings()
+    assert settings.redis_url is None
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+
+
+def test_every_field_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_environment_overrides_with_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMIR_REDIS_URL", "redis://queue:6379/0")
+    monkeypatch.setenv("VLMIR_LEASE_S", "2.5")
+    settings = Settings()
+    assert settings.redis_url == "redis://queue:6379/0"
+    assert settings.lease_s == 2.5
+
+
+def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMIR_REDIS_URL", "")
+    assert Settings().redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "70000"), ("LEASE_S", "0"), ("NAMESPACE", "a b"), ("NAMESPACE", "{x}"), ("LOG_LEVEL", "loud")],
+)
+def test_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"VLMIR_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_state_dir_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Settings().state_dir == tmp_path / "vlmir"
+
+
+@pytest.mark.parametrize("value", ["", "relative/folder"])
+def test_state_dir_ignores_an_unusable_xdg_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings().state_dir == tmp_path / ".local" / "state" / "vlmir"
