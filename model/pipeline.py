@@ -1,0 +1,322 @@
+"""One photo in, one result out: the whole method, and the tile steps that the service's engine schedules.
+
+`Restorer.restore` is the reference: the engine, whatever it batches, must give the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import WEIGHTS_DIR, ModelFolder
+from model.checks import check_image
+from model.config import QUALITIES, ModelConfig, list_configs, load_config
+from model.degradation.holes import find_holes
+from model.degradation.kinds import KINDS
+from model.diffusion.bridge import get_timesteps
+from model.diffusion.context import Context
+from model.diffusion.network import RestorationNetwork
+from model.diffusion.noise import pixel_noise
+from model.diffusion.scheduler import MeanRevertingScheduler
+from model.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
+from model.guidance import Guidance
+from model.state import Analysis, Finding, RestorationState
+from model.tiling import TileGrid
+from model.vlm.views import mirror_to
+from model.vlm.vision_language import VisionLanguageModel
+
+__all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Restorer", "list_models"]
+
+_STRIP_ROWS = 256  # whole-photo arithmetic runs in strips, so that a large photo needs no full-size temporaries
+_HOLE_FILL = 0.5
+_TINY_WORDS = tuple("a the photo of in on and with man dog girl boy water red blue white black two people playing".split())
+
+
+@dataclass(frozen=True)
+class RestorationResult:
+    """A restored photo.
+
+    Attributes:
+        image: (1, 3, H, W) float32 on the CPU, in [0, 1].
+        caption: What the photo shows, given or found.
+        findings: What was wrong with it.
+        steps: Denoising steps used.
+    """
+
+    image: torch.Tensor
+    caption: str | None
+    findings: tuple[Finding, ...]
+    steps: int
+
+
+def list_models() -> tuple[str, ...]:
+    """Models that can be loaded by name: those with shipped weights, and `tiny`."""
+    return tuple(name for name in list_configs() if name == "tiny" or (WEIGHTS_DIR / name / "config.json").is_file())
+
+
+def build_network(config: ModelConfig) -> RestorationNetwork:
+    """The untrained restoration network of a configuration."""
+    network = RestorationNetwork(
+        asdict(config.network), config.vlm.embed_dim, config.vlm.width, len(KINDS), config.diffusion.timesteps
+    )
+    return network.to(memory_format=torch.channels_last)
+
+
+def build_scheduler(config: ModelConfig) -> MeanRevertingScheduler:
+    """The bridge of a configuration."""
+    values = config.diffusion
+    return MeanRevertingScheduler(
+        values.timesteps, values.schedule, values.final_mean, values.noise_level, values.stochastic
+    )
+
+
+class Restorer:
+    """The two-stage restorer with everything resident on one device.
+
+    Args:
+        config: Sizes.
+        guidance: Stage one.
+        network: Stage two.
+        device: Where the network runs and states live.
+    """
+
+    def __init__(
+        self, config: ModelConfig, guidance: Guidance, network: RestorationNetwork, device: str | torch.device = "cpu"
+    ) -> None:
+        self.config, self.device = config, torch.device(device)
+        self.guidance = guidance.to(self.device).eval().requires_grad_(False)
+        self.network = network.to(self.device).eval().requires_grad_(False)
+        self.scheduler = build_scheduler(config)
+
+    @classmethod
+    def load(cls, name_or_dir: str | Path, device: str | torch.device = "cpu") -> Restorer:
+        """Load a model by name (`list_models`) or from a folder that `vlmir train` wrote.
+
+        Raises:
+            CheckpointError: Weights are missing, damaged or do not fit.
+        """
+        folder = Path(name_or_dir)
+        if not (folder / "config.json").is_file():
+            folder = WEIGHTS_DIR / str(name_or_dir)
+        if not (folder / "config.json").is_file():
+            if str(name_or_dir) == "tiny":
+                return cls.random(load_config("tiny"), device=device)
+            raise CheckpointError(
+                f"model {str(name_or_dir)!r}: no weights; known models: {', '.join(list_models())}; or give a folder "
+                "written by `vlmir train`"
+            )
+        parts = ModelFolder(folder)
+        config = parts.load_config()
+        guidance = Guidance.load(config, parts)
+        network = build_network(config)
+        parts.load_part("restorer", network)
+        return cls(config, guidance, network, device)
+
+    @classmethod
+    def random(cls, config: ModelConfig, seed: int = 0, device: str | torch.device = "cpu") -> Restorer:
+        """A model with random weights, none of them zero, so that every part shows in the output (tests)."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            guidance = Guidance(config, VisionLanguageModel(config.vlm, _TINY_WORDS, pretrained=False))
+            network = build_network(config)
+            for parameter in (*guidance.predictor.parameters(), *network.parameters()):
+                if not bool(parameter.any()):
+                    parameter.data.normal_(0, 0.02)
+        return cls(config, guidance, network, device)
+
+    @property
+    def name(self) -> str:
+        """Name of the configuration."""
+        return self.config.name
+
+    @property
+    def tile_px(self) -> int:
+        """Side of a tile."""
+        return self.config.tile_px
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of weights of both stages."""
+        return sum(value.numel() for part in (self.guidance, self.network) for value in part.parameters())
+
+    def default_steps(self, quality: str) -> int:
+        """Denoising steps of a quality ("fast", "balanced", "best").
+
+        Raises:
+            ConfigError: Another word.
+        """
+        if quality not in self.config.steps:
+            raise ConfigError(f"quality {quality!r}: expected one of {', '.join(QUALITIES)}")
+        return self.config.steps[quality]
+
+    @torch.inference_mode()
+    def analyze(self, image: torch.Tensor, caption: str | None = None) -> Analysis:
+        """Stage one for one photo.
+
+        Args:
+            image: (1, 3, H, W) in [0, 1].
+            caption: What it shows, if the caller knows better; None writes a caption.
+        """
+        check_image(image, batch=1)
+        views = self.guidance.views(image.to(self.device).float())
+        features = self.guidance.look(views)
+        prediction = self.guidance.predict(features)
+        if caption is None:
+            caption = self.guidance.describe(views)[0]
+        embedded, known = self.guidance.embed_captions([caption])
+        context = self.network.encode_context(self.guidance.assemble(features, prediction, embedded, known))
+        rows = zip(KINDS, prediction.probabilities[0].tolist(), prediction.severities[0].tolist(), strict=True)
+        return Analysis(caption, tuple(Finding(*row) for row in rows), context)
+
+    @torch.inference_mode()
+    def begin(
+        self, image: torch.Tensor, analysis: Analysis, *, steps: int, seed: int = 0, mask: torch.Tensor | None = None
+    ) -> RestorationState:
+        """Set up the state x_T of one photo.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1]; the state may keep and use its memory.
+            analysis: From `analyze`.
+            steps: Denoising steps, 1 to T.
+            seed: Of the noise, 0 <= seed < 2^63.
+            mask: (1, 1, H, W), above 0.5 = missing; None looks for holes when the analysis says there are some.
+        """
+        check_image(image, batch=1)
+        if mask is not None and mask.shape != (1, 1, *image.shape[2:]):
+            raise ShapeError(f"mask: got shape {tuple(mask.shape)}, expected (1, 1, {image.shape[2]}, {image.shape[3]})")
+        timesteps = tuple(get_timesteps(self.config.diffusion.timesteps, steps))
+        size = (int(image.shape[2]), int(image.shape[3]))
+        if mask is None and any(item.kind == "inpainting" and item.probability > 0.5 for item in analysis.findings):
+            mask = find_holes(image.float().cpu())
+        tile = self.config.tile_px
+        degraded = mirror_to(image[0].to(self.device, torch.float32), tile, tile)
+        missing = None
+        if mask is not None and bool((mask > 0.5).any()):
+            missing = mirror_to((mask[0] > 0.5).to(self.device, torch.float32), tile, tile)
+            degraded = torch.where(missing > 0, torch.full_like(missing, _HOLE_FILL), degraded)
+        grid = TileGrid.cover(degraded.shape[1], degraded.shape[2], tile, self.config.overlap_px)
+        noisy = torch.empty_like(degraded)
+        level = self.config.diffusion.noise_level / 255
+        for rows in _strips(degraded.shape[1]):
+            part = slice(rows.start, rows.stop)
+            noise = pixel_noise(seed, 0, rows, degraded.shape[2], self.device)
+            noisy[:, part] = degraded[:, part] + level * noise
+        return RestorationState(degraded, noisy, missing, analysis, grid, timesteps, size, seed, self.config.overlap_px)
+
+    @torch.inference_mode()
+    def forward_tiles(self, items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
+        """One network forward over tiles of any states at any step; x0_hat is blended into each state.
+
+        The batch is padded to an even bucket (2, 4, 8, ...) with copies: convolutions give the same bits for those sizes
+        but not for a batch of one, and results must not depend on company.
+
+        Args:
+            items: (state, tile index) pairs.
+            full_precision: On CUDA, float32 instead of bfloat16.
+
+        Raises:
+            NonFiniteError: A tile came back with NaN or infinity; the other tiles were blended in all the same.
+        """
+        if not items:
+            return
+        bucket = max(2, 1 << (len(items) - 1).bit_length())
+        padded = [*items, *([items[-1]] * (bucket - len(items)))]
+        windows = [(state, *state.grid.window(index)) for state, index in padded]
+        noisy = torch.stack([state.noisy[:, rows, columns] for state, rows, columns in windows])
+        degraded = torch.stack([state.degraded[:, rows, columns] for state, rows, columns in windows])
+        blank = torch.zeros_like(degraded[0, :1])
+        mask = torch.stack(
+            [blank if state.mask is None else state.mask[:, rows, columns] for state, rows, columns in windows]
+        )
+        times = torch.tensor([state.timestep for state, _ in padded], device=self.device)
+        context = Context(
+            torch.cat([state.analysis.context.tokens for state, _ in padded]),
+            torch.cat([state.analysis.context.embedding for state, _ in padded]),
+        )
+        half = self.device.type == "cuda" and not full_precision
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            predictions = self.network(noisy, degraded, mask, times, context)
+        finite = torch.isfinite(predictions).flatten(1).all(1).tolist()
+        for (state, index), prediction, good in zip(items, predictions, finite, strict=False):
+            if good:
+                state.add_prediction(index, prediction)
+        failed = next((state for (state, _), good in zip(items, finite, strict=False) if not good), None)
+        if failed is not None:
+            raise NonFiniteError(f"step {failed.step}: the network gave NaN or infinity; run it in full precision", failed)
+
+    @torch.inference_mode()
+    def finish_step(self, state: RestorationState) -> None:
+        """After every tile of a step: blend, then one scheduler step on the whole photo.
+
+        Raises:
+            RuntimeError: Tiles of this step are missing.
+        """
+        estimate = state.normalize_estimate()
+        if state.next_timestep > 0:
+            for rows in _strips(estimate.shape[1]):
+                part = slice(rows.start, rows.stop)
+                noise = None
+                if self.scheduler.stochastic:
+                    noise = pixel_noise(state.seed, state.step + 1, rows, estimate.shape[2], self.device)[None]
+                stepped = self.scheduler.step(
+                    estimate[None, :, part].clamp(0, 1),
+                    state.timestep,
+                    state.noisy[None, :, part],
+                    state.degraded[None, :, part],
+                    previous_timestep=state.next_timestep,
+                    noise=noise,
+                )
+                state.noisy[:, part] = stepped.prev_sample[0]
+        state.start_step()
+
+    @torch.inference_mode()
+    def finish(self, state: RestorationState) -> RestorationResult:
+        """The result of a state whose steps are done; the state is used up.
+
+        Raises:
+            RuntimeError: Steps are left.
+        """
+        if not state.is_done:
+            raise RuntimeError(f"step {state.step} of {state.steps}: the restoration is not done")
+        image = state.estimate[None, :, : state.size[0], : state.size[1]].clamp_(0, 1).cpu()
+        return RestorationResult(image, state.analysis.caption, state.analysis.findings, state.steps)
+
+    def restore(
+        self,
+        image: torch.Tensor,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        caption: str | None = None,
+        mask: torch.Tensor | None = None,
+        batch_tiles: int = 4,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> RestorationResult:
+        """Restore one photo (1, 3, H, W) in [0, 1] of any size.
+
+        Args:
+            image: The damaged photo.
+            steps: Denoising steps; None takes the configuration's "balanced".
+            seed: Of the noise.
+            caption: What the photo shows; None writes a caption.
+            mask: (1, 1, H, W), above 0.5 = missing.
+            batch_tiles: Tiles per forward.
+            on_step: Called with (steps done, steps in all).
+        """
+        analysis = self.analyze(image, caption)
+        state = self.begin(image, analysis, steps=steps or self.default_steps("balanced"), seed=seed, mask=mask)
+        while not state.is_done:
+            for first in range(0, state.tiles, batch_tiles):
+                last = min(first + batch_tiles, state.tiles)
+                self.forward_tiles([(state, index) for index in range(first, last)])
+            self.finish_step(state)
+            if on_step is not None:
+                on_step(state.step, state.steps)
+        return self.finish(state)
+
+
+def _strips(height: int) -> Iterable[range]:
+    return (range(top, min(top + _STRIP_ROWS, height)) for top in range(0, height, _STRIP_ROWS))

@@ -1,0 +1,129 @@
+"""The full-size state of one restoration between denoising steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from model.diffusion.context import Context
+from model.tiling import TileGrid, taper, weight_sums
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of damage: probability that it is there, and how bad it is if so (both 0..1)."""
+
+    kind: str
+    probability: float
+    severity: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What stage one found out about one photo.
+
+    Attributes:
+        caption: What the photo shows; None without a caption decoder.
+        findings: One per kind, in the order of `KINDS`.
+        context: What the network is given (batch of one).
+    """
+
+    caption: str | None
+    findings: tuple[Finding, ...]
+    context: Context
+
+
+class RestorationState:
+    """One photo on its way from x_T to x_0.
+
+    Args:
+        degraded: LQ (3, H, W) float32, at least a tile in both directions.
+        noisy: x_T, same shape; overwritten by the following states.
+        mask: (1, H, W), 1 = missing; None when nothing is known to be missing.
+        analysis: Of this photo.
+        grid: Its tiles.
+        timesteps: Times at which the network runs, falling.
+        size: (height, width) of the photo before it was extended.
+        seed: Of its noise.
+        overlap_px: Width of the blending ramps.
+    """
+
+    def __init__(
+        self,
+        degraded: torch.Tensor,
+        noisy: torch.Tensor,
+        mask: torch.Tensor | None,
+        analysis: Analysis,
+        grid: TileGrid,
+        timesteps: tuple[int, ...],
+        size: tuple[int, int],
+        seed: int,
+        overlap_px: int,
+    ) -> None:
+        self.degraded, self.noisy, self.mask = degraded, noisy, mask
+        self.analysis, self.grid, self.timesteps, self.size, self.seed = analysis, grid, timesteps, size, seed
+        self.step = 0
+        self.estimate = torch.zeros_like(degraded)  # sum of weighted tile predictions, then x0_hat
+        self.missing = set(range(len(grid)))
+        side = taper(grid.tile_px, overlap_px)
+        self.window = (side[:, None] * side[None, :]).to(degraded.device)
+        self._row_sums = weight_sums(grid.tops, degraded.shape[1], side).to(degraded.device)
+        self._column_sums = weight_sums(grid.lefts, degraded.shape[2], side).to(degraded.device)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles per step."""
+        return len(self.grid)
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps in all."""
+        return len(self.timesteps)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every step was finished."""
+        return self.step == self.steps
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory the state holds, in bytes."""
+        held = [self.degraded, self.noisy, self.estimate, *([] if self.mask is None else [self.mask])]
+        return sum(tensor.nbytes for tensor in held)
+
+    @property
+    def timestep(self) -> int:
+        """Time of the present step."""
+        return self.timesteps[self.step]
+
+    @property
+    def next_timestep(self) -> int:
+        """Time that the present step jumps to; 0 at the end."""
+        return self.timesteps[self.step + 1] if self.step + 1 < self.steps else 0
+
+    def add_prediction(self, index: int, prediction: torch.Tensor) -> None:
+        """Blend one tile's x0_hat (3, tile, tile) into the estimate; a second time for the same tile is an error."""
+        if index not in self.missing:
+            raise RuntimeError(f"tile {index} of step {self.step} was predicted twice")
+        rows, columns = self.grid.window(index)
+        self.estimate[:, rows, columns].addcmul_(prediction, self.window)
+        self.missing.discard(index)
+
+    def normalize_estimate(self) -> torch.Tensor:
+        """Turn the weighted sum into x0_hat, in place, once every tile is in.
+
+        Raises:
+            RuntimeError: Tiles of this step are missing.
+        """
+        if self.missing:
+            raise RuntimeError(f"step {self.step}: {len(self.missing)} of {self.tiles} tiles were not predicted yet")
+        self.estimate.div_(self._row_sums[:, None]).div_(self._column_sums)
+        return self.estimate
+
+    def start_step(self) -> None:
+        """Go on to the next step: no tile predicted yet."""
+        self.step += 1
+        if not self.is_done:
+            self.estimate.zero_()
+            self.missing = set(range(len(self.grid)))
