@@ -14,6 +14,7 @@ from app.errors import ServiceError
 from app.images import ImageLimits
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.logs import configure_logging
+from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.runner import Runner
@@ -64,9 +65,7 @@ async def _run(settings: Settings, redis_url: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     if settings.metrics_port:
-        from prometheus_client import start_http_server
-
-        start_http_server(settings.metrics_port)
+        serve_worker_metrics(settings.metrics_port)
     try:
         await worker.run()
     except ServiceError as error:

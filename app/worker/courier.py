@@ -75,7 +75,7 @@ class Courier:
             try:
                 accepted = await commit(claim)
             except QueueUnavailableError as error:
-                logger.warning("job %s: its outcome waits for the queue: %s", held.id, error)
+                logger.warning("its outcome waits for the queue: %s", error, extra=held.record)
                 await asyncio.sleep(delay_s)
                 continue
             if accepted or claim is held.claim:  # else this worker has claimed the job anew meanwhile
@@ -87,10 +87,10 @@ class Courier:
         try:
             self._note(held, claim, await self._queue.renew(claim))
         except QueueUnavailableError as error:
-            logger.warning("job %s: its lease is not renewed: %s", held.id, error)
+            logger.warning("its lease is not renewed: %s", error, extra=held.record)
         except Exception:
             # Whatever is wrong with one job's record, the others' leases must be kept.
-            logger.exception("job %s: its lease is not renewed", held.id)
+            logger.exception("its lease is not renewed", extra=held.record)
 
     async def _send_reports(self, held: HeldJob) -> None:
         while held.is_report_due:
@@ -103,7 +103,7 @@ class Courier:
             except QueueUnavailableError:
                 return  # progress is a courtesy; the heartbeat will say that Redis is away
             except Exception:
-                logger.exception("job %s: its progress is not reported", held.id)
+                logger.exception("its progress is not reported", extra=held.record)
                 return
             self._note(held, claim, renewal)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.jobs.job import Finding
     from app.jobs.queue import Claim
-    from app.worker.runner import DecodedPhoto
+    from app.worker.stages import DecodedPhoto
 
 
 class Phase(Enum):
@@ -40,6 +41,7 @@ class HeldJob:
         leave: Set when the job must leave; acted upon between steps.
         task: What decodes or delivers it, kept so that it is not garbage collected.
         reporter: What sends progress; `is_report_due` says that there is news since it last looked.
+        claimed_s: When it was claimed, on the monotonic clock.
     """
 
     claim: Claim
@@ -53,11 +55,17 @@ class HeldJob:
     task: asyncio.Task[None] | None = None
     reporter: asyncio.Task[None] | None = None
     is_report_due: bool = False
+    claimed_s: float = field(default_factory=time.monotonic)
 
     @property
     def id(self) -> str:
         """Id of the job."""
         return self.claim.job.id
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What log records about the job carry."""
+        return {"job_id": self.id}
 
     @property
     def size(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import QueueUnavailableError
+from app.metrics import record_ready
 from app.worker.courier import retry_delays
 from app.worker.workbench import Workbench
 
@@ -142,6 +143,7 @@ class WorkerLoop:
 
     def _say_ready(self, is_ready: bool) -> None:
         self._is_ready = is_ready
+        record_ready(is_ready)
         self._news.set()
 
     async def _drain(self) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from model.pipeline import RestorationState, Restorer
 
 from app.errors import (
     DeviceMemoryError,
@@ -24,61 +23,22 @@ from app.errors import (
 )
 from app.images import ImageLimits, Photo, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
+from app.metrics import record_memory_split
 from app.worker.engine import TileRef
 from app.worker.memory import memory_limit_bytes, return_free_memory
 from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
+from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import ModelError, NonFiniteError
+from model.pipeline import RestorationState, Restorer
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LARGE_PHOTO_PX = 4_000_000
 """Above this many pixels the allocator keeps enough freed memory that handing it back is worth the call."""
 
 STATE_SHARE = 0.4
 """Part of the memory that the states of photos in progress may fill; decoding and forwards need the rest."""
-
-
-@dataclass
-class DecodedPhoto:
-    """A photo ready for the model; made off the model's thread.
-
-    Attributes:
-        photo: What the result inherits (profile, transparency, format); its own pixels are dropped once begun.
-        image: The photo as (1, 3, H, W) float32 in 0..1.
-        mask: (1, 1, H, W), 1 where pixels are missing; None without a mask.
-    """
-
-    photo: Photo
-    image: torch.Tensor
-    mask: torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class BegunJob:
-    """What scheduler and caller learn once a job has begun; `tiles` are forwards per step."""
-
-    tiles: int
-    steps: int
-    state_bytes: int
-    caption: str | None
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class RestoredPhoto:
-    """A finished restoration, still as (1, 3, H, W) floats; encoded off the model's thread."""
-
-    photo: Photo
-    image: torch.Tensor
-    format: str | None
-
-
-@dataclass
-class BatchReport:
-    """What became of a batch: tiles that ran, and jobs that cannot go on with the reason."""
-
-    ran: list[TileRef] = field(default_factory=list)
-    failed: dict[str, ServiceError] = field(default_factory=dict)
 
 
 @dataclass
@@ -195,7 +155,7 @@ class Runner:
             ServiceError: This photo cannot be worked on; nothing is held.
         """
         restorer = self.restorer
-        with _as_service_errors(), torch.inference_mode():
+        with _as_service_errors():
             steps = options.steps if options.steps is not None else restorer.default_steps(options.quality)
             analysis = restorer.analyze(decoded.image, caption=options.caption)
             state = restorer.begin(decoded.image, analysis, steps=steps, seed=options.seed, mask=decoded.mask)
@@ -211,8 +171,26 @@ class Runner:
         precision.
         """
         report = BatchReport()
-        self._run(list(batch), report)
+        self._run_parts(self._split(list(batch)), report)
         return report
+
+    def padded_tiles(self, tiles: int) -> int:
+        """Tell how many empty places `run` adds to a batch of this many tiles."""
+        return sum(max(2, _power_of_two(len(part), up=True)) - len(part) for part in self._split(list(range(tiles))))
+
+    def _split(self, batch: list[T]) -> list[list[T]]:
+        """Cut a batch so that few places stay empty where a large batch is not faster per tile, which is on a CPU.
+
+        The model fills every forward up to 2, 4, 8, ... tiles: five tiles in one would cost eight.
+        """
+        if self.restorer.device.type != "cpu":
+            return [batch]
+        parts = []
+        while batch:
+            size = _power_of_two(len(batch), up=False)
+            parts.append(batch[:size])
+            batch = batch[size:]
+        return parts
 
     def end_step(self, job_id: str) -> None:
         """Blend the tiles of a step and move the whole photo on by one step.
@@ -220,7 +198,7 @@ class Runner:
         Raises:
             ServiceError: This job cannot go on.
         """
-        with _as_service_errors(), torch.inference_mode():
+        with _as_service_errors():
             self.restorer.finish_step(self._running[job_id].state)
 
     def finish(self, job_id: str) -> RestoredPhoto:
@@ -230,7 +208,7 @@ class Runner:
             ServiceError: The result is not usable.
         """
         job = self._running.pop(job_id)
-        with _as_service_errors(), torch.inference_mode():
+        with _as_service_errors():
             result = self.restorer.finish(job.state)
         return RestoredPhoto(job.photo, result.image, job.format)
 
@@ -249,7 +227,7 @@ class Runner:
         Raises:
             ServiceError: This photo cannot be looked at.
         """
-        with _as_service_errors(), torch.inference_mode():
+        with _as_service_errors():
             analysis = self.restorer.analyze(decoded.image, caption=caption)
         return analysis.caption, _findings(analysis.findings)
 
@@ -264,40 +242,47 @@ class Runner:
 
     def _run(self, batch: list[TileRef], report: BatchReport) -> None:
         error = self._forward(batch)
+        left = [tile for tile in batch if self._is_missing(tile)]  # a failed forward may still have served some
+        report.ran.extend(tile for tile in batch if tile not in left)
         if error is None:
-            report.ran.extend(batch)
             return
-        jobs = list(dict.fromkeys(tile.job_id for tile in batch))
+        jobs = list(dict.fromkeys(tile.job_id for tile in left))
         if isinstance(error, NonFiniteError):
-            culprit = next((job_id for job_id in jobs if self._running[job_id].state is error.state), jobs[0])
-            logger.warning("job %s: non-finite output, once more in full precision", culprit)
-            tiles = [tile for tile in batch if tile.job_id == culprit]
-            error = self._forward(tiles, full_precision=True)
-            if error is None:
-                report.ran.extend(tiles)
-            else:
-                self._fail(culprit, to_service_error(error), report)
-            if mates := [tile for tile in batch if tile.job_id != culprit]:
-                self._run(mates, report)
+            for job_id in jobs:
+                self._run_in_full_precision([tile for tile in left if tile.job_id == job_id], report)
         elif _is_out_of_memory(error) and len(batch) > 1:
             half = len(batch) // 2
             self.batch_tiles = max(1, min(self.batch_tiles, half))
             logger.warning("out of memory with %d tiles, batches are now %d", len(batch), self.batch_tiles)
+            record_memory_split()
             _empty_device_cache()
-            self._run(batch[:half], report)
-            if rest := [tile for tile in batch[half:] if tile.job_id not in report.failed]:
-                self._run(rest, report)
+            self._run_parts([left[:half], left[half:]], report)
         elif len(jobs) > 1:  # find out whose fault it is
-            for job_id in jobs:
-                self._run([tile for tile in batch if tile.job_id == job_id], report)
+            self._run_parts([[tile for tile in left if tile.job_id == job_id] for job_id in jobs], report)
         else:
             self._fail(jobs[0], to_service_error(error), report)
+
+    def _run_parts(self, parts: Iterable[list[TileRef]], report: BatchReport) -> None:
+        for part in parts:
+            if alive := [tile for tile in part if tile.job_id not in report.failed]:
+                self._run(alive, report)
+
+    def _run_in_full_precision(self, tiles: list[TileRef], report: BatchReport) -> None:
+        job_id = tiles[0].job_id
+        logger.warning("non-finite output, once more in full precision", extra={"job_id": job_id})
+        error = self._forward(tiles, full_precision=True)
+        if error is None:
+            report.ran.extend(tiles)
+        else:
+            self._fail(job_id, to_service_error(error), report)
+
+    def _is_missing(self, tile: TileRef) -> bool:
+        return tile.tile_index in self._running[tile.job_id].state.missing
 
     def _forward(self, batch: list[TileRef], full_precision: bool = False) -> Exception | None:
         tiles = [(self._running[tile.job_id].state, tile.tile_index) for tile in batch]
         try:
-            with torch.inference_mode():
-                self.restorer.forward_tiles(tiles, full_precision=full_precision)
+            self.restorer.forward_tiles(tiles, full_precision=full_precision)
         except Exception as error:  # noqa: BLE001  a batch mate must survive whatever this is
             # The traceback's frames would keep the tensors alive that a smaller batch needs the room of.
             return error.with_traceback(None) if _is_out_of_memory(error) else error
@@ -323,6 +308,11 @@ def to_service_error(error: Exception) -> ServiceError:
         return RestorationFailedError(str(error))
     logger.error("unexpected error in the model", exc_info=error)
     return RestorationFailedError("An unexpected error stopped the restoration; the worker's log has the details.")
+
+
+def _power_of_two(number: int, *, up: bool) -> int:
+    """Give the nearest power of two, not below (`up`) or not above the number (at least 1)."""
+    return 1 << ((number - 1).bit_length() if up else number.bit_length() - 1)
 
 
 @contextmanager

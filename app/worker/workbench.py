@@ -15,13 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.errors import RestorationFailedError, ServiceError
+from app.metrics import record_claimed, record_ended, record_forward, record_held, record_step
 from app.worker.courier import Courier
 from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
 from app.worker.held import HeldJob, Leave, Phase
 
 if TYPE_CHECKING:
     from app.jobs.queue import Claim, JobQueue
-    from app.worker.runner import RestoredPhoto, Runner
+    from app.worker.runner import Runner
+    from app.worker.stages import RestoredPhoto
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,6 +98,9 @@ class Workbench:
             return
         held = HeldJob(claim)
         self.held[held.id] = held
+        started_ms = claim.job.started_ms if claim.job.started_ms is not None else claim.job.created_ms
+        record_claimed(claim.priority, claim.fence, (started_ms - claim.job.created_ms) / 1000)
+        record_held(len(self.held))
         held.task = asyncio.create_task(self._decode(held))
 
     def hand_back(self, held: HeldJob) -> None:
@@ -114,7 +119,7 @@ class Workbench:
         while True:
             self._work.clear()
             for held in [held for held in self.held.values() if held.leave and held.is_between_steps]:
-                logger.info("job %s leaves: %s", held.id, held.leave and held.leave.value)
+                logger.info("leaves before its end: %s", held.leave and held.leave.value, extra=held.record)
                 self._take_out(held)
                 held.task = asyncio.create_task(self._settle_leave(held))
             admitted = await self._admit_next()
@@ -162,7 +167,9 @@ class Workbench:
             for job_id in dict.fromkeys(tile.job_id for tile in batch):
                 self._fail(self.held[job_id], error)
             return
-        tile_s = (time.monotonic() - started_s) / len(batch)
+        batch_s = time.monotonic() - started_s
+        record_forward(len(batch), self._runner.padded_tiles(len(batch)), batch_s)
+        tile_s = batch_s / len(batch)
         self._tile_s = MEAN_KEEPS * self._tile_s + (1 - MEAN_KEEPS) * tile_s if self._tile_s else tile_s
         self._engine.limit_batch(self._runner.batch_tiles)
         for job_id, failure in report.failed.items():
@@ -179,6 +186,7 @@ class Workbench:
             self._fail(held, error)
             return
         held.step += 1
+        record_step()
         self.courier.report(held)
         if restored is not None:
             self._take_out(held)
@@ -202,7 +210,7 @@ class Workbench:
                 steps_total=held.steps_total,
             )
 
-        await self._settle(held, finish)
+        await self._settle(held, "succeeded", finish)
 
     def _take_out(self, held: HeldJob) -> None:
         """Free a job's place in engine and model; what is left is to tell the queue."""
@@ -220,33 +228,44 @@ class Workbench:
 
     async def _settle_failure(self, held: HeldJob, error: Exception) -> None:
         if not isinstance(error, ServiceError):
-            logger.error("job %s: unexpected error", held.id, exc_info=error)
+            logger.error("unexpected error", exc_info=error, extra=held.record)
             error = RestorationFailedError("An unexpected error stopped the restoration; see the worker's log.")
         code, detail, retryable = error.code, error.detail, error.retryable
-        logger.warning("job %s fails: %s: %s", held.id, code, detail)
-        await self._settle(held, lambda claim: self._queue.fail(claim, code, detail, retryable=retryable))
+        logger.warning("fails: %s: %s", code, detail, extra=held.record)
+        await self._settle(held, "failed", lambda claim: self._queue.fail(claim, code, detail, retryable), code=code)
 
     async def _settle_leave(self, held: HeldJob) -> None:
         if held.leave is Leave.CANCELED:
-            await self._settle(held, self._queue.canceled)
+            await self._settle(held, "canceled", self._queue.canceled)
         elif held.leave is Leave.HAND_BACK:
-            await self._settle(held, self._queue.hand_back)
+            await self._settle(held, "handed_back", self._queue.hand_back)
         else:
-            self._forget(held)
+            self._forget(held, "lost")
 
-    async def _settle(self, held: HeldJob, commit: Callable[[Claim], Coroutine[Any, Any, bool]]) -> None:
+    async def _settle(
+        self,
+        held: HeldJob,
+        outcome: str,
+        commit: Callable[[Claim], Coroutine[Any, Any, bool]],
+        code: str | None = None,
+    ) -> None:
+        """Tell the queue and forget the job; counts as lost when the queue refuses."""
         held.phase = Phase.DELIVERING
         try:
             if not await self.courier.settle(held, commit):
-                logger.warning("job %s: the queue has given it to another worker, or it is over", held.id)
+                logger.warning("the queue refused: it was canceled, or another worker has it", extra=held.record)
+                outcome, code = "lost", None
         except Exception:
-            logger.exception("job %s: its outcome cannot be told; another worker will take it", held.id)
-        self._forget(held)
+            logger.exception("its outcome cannot be told; another worker will take it", extra=held.record)
+            outcome, code = "lost", None
+        self._forget(held, outcome, code)
 
-    def _forget(self, held: HeldJob) -> None:
+    def _forget(self, held: HeldJob, outcome: str, code: str | None = None) -> None:
         self.held.pop(held.id, None)
         self.left.set()
         width, height = held.size
+        record_held(len(self.held))
+        record_ended(outcome, time.monotonic() - held.claimed_s, megapixels=width * height / 1e6, code=code)
         self._photo_threads.submit(self._runner.release_memory, width * height)
 
     async def _in_model_thread(self, function: Callable[..., T], *args: object) -> T:
