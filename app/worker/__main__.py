@@ -9,15 +9,17 @@ import secrets
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
 
 from app.errors import ServiceError
-from app.images import ImageLimits
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.logs import configure_logging
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.worker.loop import LoopPolicy, WorkerLoop
-from app.worker.runner import Runner
+
+if TYPE_CHECKING:
+    from app.worker.runner import Runner
 
 logger = logging.getLogger("app.worker")
 
@@ -40,7 +42,10 @@ def run_worker(settings: Settings) -> int:
 
 
 def make_runner(settings: Settings) -> Runner:
-    """Give the runner that these settings describe, not loaded yet."""
+    """Give the runner that these settings describe, not loaded yet. Imports torch, which takes seconds."""
+    from app.images import ImageLimits
+    from app.worker.runner import Runner
+
     limits = ImageLimits(
         max_bytes=settings.max_upload_bytes,
         max_megapixels=settings.max_megapixels,
@@ -61,7 +66,14 @@ async def _run(settings: Settings, redis_url: str) -> int:
         ),
     )
     policy = LoopPolicy(settings.worker_concurrency, settings.lease_s, settings.grace_s)
-    worker = WorkerLoop(queue, make_runner(settings), policy, _worker_name())
+
+    def make_warm_runner() -> Runner:
+        runner = make_runner(settings)
+        runner.load()
+        runner.warm_up()
+        return runner
+
+    worker = WorkerLoop(queue, make_warm_runner, policy, _worker_name())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     if settings.metrics_port:

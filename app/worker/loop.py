@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import QueueUnavailableError
 from app.metrics import record_ready
@@ -56,20 +57,20 @@ class WorkerLoop:
 
     Args:
         queue: Where jobs come from and results go.
-        runner: The model; loaded and warmed up by `run`.
+        make_runner: Gives the model, loaded and warm. It may take long: this worker announces itself meanwhile.
         policy: Times and bounds.
         name: Unique name of this worker.
     """
 
-    def __init__(self, queue: JobQueue, runner: Runner, policy: LoopPolicy, name: str) -> None:
+    def __init__(self, queue: JobQueue, make_runner: Callable[[], Runner], policy: LoopPolicy, name: str) -> None:
         self._queue = queue
-        self._runner = runner
         self._policy = policy
         self._name = name
-        self._bench = Workbench(runner, queue, policy.lease_s, policy.concurrency)
+        self._bench = Workbench(make_runner, queue, policy.lease_s, policy.concurrency)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._is_ready = False
+        self._model = ""  # its name, once it is loaded
         self._news = asyncio.Event()  # something to announce at once
 
     def stop(self) -> None:
@@ -86,14 +87,14 @@ class WorkerLoop:
         announcing = asyncio.create_task(self._announce_forever())
         setting_up = asyncio.create_task(self._bench.set_up())
         stopping = asyncio.create_task(self._stopping.wait())
-        tasks: list[asyncio.Task[None] | asyncio.Task[bool]] = [announcing, setting_up, stopping]
+        tasks: list[asyncio.Task[Any]] = [announcing, setting_up, stopping]
         try:
             await asyncio.wait({setting_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():
                 return
-            setting_up.result()
+            self._model = setting_up.result()
             self._say_ready(True)
-            logger.info("worker %s is ready with model %s", self._name, self._runner.name)
+            logger.info("worker %s is ready with model %s", self._name, self._model)
             claiming = asyncio.create_task(self._claim_until_stop())
             computing = asyncio.create_task(self._bench.compute_forever())
             beating = asyncio.create_task(self._bench.courier.keep_leases(self._bench.held.values))
@@ -135,7 +136,7 @@ class WorkerLoop:
         while True:
             self._news.clear()
             try:
-                await self._queue.announce(self._name, self._is_ready, self._runner.name, ttl_ms)
+                await self._queue.announce(self._name, self._is_ready, self._model, ttl_ms)
             except QueueUnavailableError as error:
                 logger.warning("cannot announce this worker: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):

@@ -41,17 +41,18 @@ class Workbench:
     An exception of one job ends that job alone, never the loop.
 
     Args:
-        runner: The model.
+        make_runner: Gives the model, loaded and warm; called once, in the model's thread.
         queue: Where outcomes go.
         lease_s: Time without a renewal after which the queue gives a job to another worker.
         concurrency: Most jobs held at once.
     """
 
-    def __init__(self, runner: Runner, queue: JobQueue, lease_s: float, concurrency: int) -> None:
+    def __init__(self, make_runner: Callable[[], Runner], queue: JobQueue, lease_s: float, concurrency: int) -> None:
         self.held: dict[str, HeldJob] = {}
         self.left = asyncio.Event()  # set whenever a job has left
         self.courier = Courier(queue, lease_s, on_leave=lambda: self._work.set())
-        self._runner = runner
+        self._make_runner = make_runner
+        self._made_runner: Runner | None = None
         self._queue = queue
         self._concurrency = concurrency
         self._engine = Engine(EnginePolicy())
@@ -62,16 +63,22 @@ class Workbench:
         self._state_budget_bytes = 0
         self._tile_s = 0.0  # running mean of the time per tile
 
-    async def set_up(self) -> None:
-        """Load the model and warm it up.
+    @property
+    def _runner(self) -> Runner:
+        if self._made_runner is None:
+            raise RuntimeError("the model is not loaded; call Workbench.set_up() first")
+        return self._made_runner
+
+    async def set_up(self) -> str:
+        """Load the model and warm it up; gives its name.
 
         Raises:
             ServiceError: The model cannot be loaded or run.
         """
-        await self._in_model_thread(self._runner.load)
-        await self._in_model_thread(self._runner.warm_up)
-        self._state_budget_bytes = self._runner.state_budget_bytes()
-        self._engine = Engine(EnginePolicy(self._runner.batch_tiles, max_state_bytes=self._state_budget_bytes))
+        self._made_runner = runner = await self._in_model_thread(self._make_runner)
+        self._state_budget_bytes = runner.state_budget_bytes()
+        self._engine = Engine(EnginePolicy(runner.batch_tiles, max_state_bytes=self._state_budget_bytes))
+        return runner.name
 
     async def close(self) -> None:
         """Drop what is left and end the threads once they are done with what they are at."""

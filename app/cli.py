@@ -1,0 +1,59 @@
+"""The `vlmir` program: which subcommands there are. What they need is imported when they run: `--help` is quick.
+
+This is a composition root: it may reach into `model`, which nothing else beside the worker's runner does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from app.commands import demo, describe, elsewhere, restore, roles
+
+app = typer.Typer(
+    name="vlmir",
+    help="Restore damaged photos, guided by a vision-language model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(roles.serve)
+app.command("api")(roles.api)
+app.command("worker")(roles.worker)
+app.command("restore")(restore.restore)
+app.command("analyze")(describe.analyze)
+app.command("models")(describe.models)
+app.command("demo")(demo.demo)
+elsewhere.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"vlmir {importlib.metadata.version('vlmir')}")
+    except importlib.metadata.PackageNotFoundError:
+        typer.echo("vlmir, from a source tree that was never installed")
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Restore damaged photos, guided by a vision-language model."""
+
+
+def main() -> None:
+    """Run the program with the arguments of this process."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""`vlmir analyze` and `vlmir models`: what a photo suffers from, and which models there are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.commands.exits import EXIT_FAILED, stop_on_service_error
+
+MIB = 1024 * 1024
+
+
+def analyze(
+    photo: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False, help="Photo to look at.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    caption: Annotated[str | None, typer.Option(help="What the photo shows [default: found out].")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model, or a folder with one.")] = None,
+) -> None:
+    """Describe a photo and name its damage, without restoring it."""
+    from app.commands.roles import load_settings
+    from app.worker.__main__ import make_runner
+
+    with stop_on_service_error():
+        runner = make_runner(load_settings(model=model))
+        runner.load()
+        decoded = runner.decode(photo.read_bytes(), None)
+        caption, findings = runner.analyze(decoded, caption)
+    findings = tuple(sorted(findings, key=lambda item: -item.probability))
+    if as_json:
+        report = {
+            "file": str(photo),
+            "width": decoded.photo.width,
+            "height": decoded.photo.height,
+            "model": runner.name,
+            "caption": caption,
+            "degradations": [
+                {"kind": item.kind, "probability": round(item.probability, 4), "severity": round(item.severity, 4)}
+                for item in findings
+            ],
+        }
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{photo}: {decoded.photo.width} x {decoded.photo.height} pixels")
+    typer.echo(f"caption: {caption if caption is not None else 'none, the model writes no captions'}")
+    typer.echo(f"{'kind':<12}{'probability':>12}{'severity':>10}")
+    for item in findings:
+        typer.echo(f"{item.kind:<12}{item.probability:>12.2f}{item.severity:>10.2f}")
+
+
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models that are known by name."""
+    from app.commands.roles import load_settings
+    from model.config import list_configs
+
+    default = load_settings().model
+    rows = [_describe_model(name, is_default=name == default) for name in list_configs()]
+    if all(not row["default"] for row in rows):
+        typer.echo(f"the default model {default!r} is not one of these names, so it is taken for a folder", err=True)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(f"{'name':<10}{'parameters':>12}  {'weights':<12}description")
+    for row in rows:
+        parameters = f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] is not None else "-"
+        mark = " (default)" if row["default"] else ""
+        typer.echo(f"{row['name']:<10}{parameters:>12}  {row['weights']:<12}{row['description']}{mark}")
+
+
+def _describe_model(name: str, *, is_default: bool) -> dict[str, Any]:
+    from model.checkpoint import WEIGHTS_DIR
+    from model.config import load_config
+    from model.pipeline import Restorer
+
+    config = load_config(name)
+    files = sorted((WEIGHTS_DIR / name).glob("*.safetensors"))
+    parameters: int | None = None
+    if files:
+        weights = f"{sum(file.stat().st_size for file in files) / MIB:.1f} MiB"
+        parameters = sum(_count_parameters(file) for file in files)
+    elif name == "tiny":
+        weights = "random"
+        parameters = Restorer.load(name).parameters_count
+    else:
+        weights = "none"
+    return {
+        "name": name,
+        "description": config.description,
+        "parameters": parameters,
+        "weights": weights,
+        "default": is_default,
+    }
+
+
+def _count_parameters(file: Path) -> int:
+    """Count the numbers in a safetensors file by its header alone."""
+    import math
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        typer.echo(f"{file}: not readable ({error})", err=True)
+        raise typer.Exit(EXIT_FAILED) from None

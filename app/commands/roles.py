@@ -1,0 +1,134 @@
+"""`vlmir serve`, `vlmir api`, `vlmir worker`: the long-running roles of the service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.exits import EXIT_UNUSABLE, stop_on_service_error
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+GRACEFUL_STOP_S = 5
+"""Time that open requests get when the API stops; uploads are short, and waiting for a result can be repeated."""
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on [default: VLMIR_HOST or 127.0.0.1].")]
+Port = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one [default: VLMIR_PORT or 8000]."),
+]
+Model = Annotated[
+    str | None, typer.Option(help="Name of a model, or a folder with one [default: VLMIR_MODEL or small].")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 [default: VLMIR_DEVICE or auto].")]
+StateDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded Redis server's data [default: VLMIR_STATE_DIR].")
+]
+StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True, help="Stop when standard input closes.")]
+
+
+def serve(
+    host: Host = None, port: Port = None, model: Model = None, device: Device = None, state_dir: StateDir = None
+) -> None:
+    """Start everything: API, worker and, unless VLMIR_REDIS_URL is set, an embedded Redis server."""
+    from app.commands.supervisor import Supervisor
+
+    with stop_on_service_error():
+        settings = load_settings(host=host, port=port, model=model, device=device, state_dir=state_dir)
+        raise typer.Exit(Supervisor(settings).run())
+
+
+def api(
+    host: Host = None,
+    port: Port = None,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="Listen on this open socket.")] = None,
+    stop_on_eof: StopOnEof = False,
+) -> None:
+    """Start the API alone; needs VLMIR_REDIS_URL."""
+    import uvicorn
+
+    from app.api.app import create_app
+    from app.logs import configure_logging
+
+    with stop_on_service_error():
+        settings = load_settings(host=host, port=port)
+        _require_queue(settings, "api")
+        configure_logging(settings)
+        logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
+        if stop_on_eof:
+            _stop_when_stdin_closes()
+        config = uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            timeout_graceful_shutdown=GRACEFUL_STOP_S,
+        )
+        sockets = None if fd is None else [socket.socket(fileno=fd)]
+        uvicorn.Server(config).run(sockets=sockets)
+
+
+def worker(model: Model = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:
+    """Start one worker; needs VLMIR_REDIS_URL."""
+    with stop_on_service_error():
+        settings = load_settings(model=model, device=device)
+        _require_queue(settings, "worker")
+        if stop_on_eof:
+            _stop_when_stdin_closes()
+        from app.worker.__main__ import run_worker
+
+        raise typer.Exit(run_worker(settings))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Give the settings of the environment, with those options put over them that are not None.
+
+    Raises:
+        typer.Exit: A setting is not valid; what and why is printed.
+    """
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            typer.echo(f"VLMIR_{name}: {problem['msg']}, got {problem['input']!r}", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+
+
+def _require_queue(settings: Settings, role: str) -> None:
+    if settings.redis_url is None:
+        typer.echo(
+            f"`vlmir {role}` needs a Redis server: set VLMIR_REDIS_URL (redis://host:6379/0), "
+            "or start everything on this machine with `vlmir serve`.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_UNUSABLE)
+
+
+def _is_no_probe(record: logging.LogRecord) -> bool:
+    """Drop the log lines of what machines ask every few seconds."""
+    return not any(f"GET {path} " in record.getMessage() for path in ("/healthz", "/readyz", "/metrics"))
+
+
+def _stop_when_stdin_closes() -> None:
+    """Ask this process to stop when the supervisor, which holds the other end of the pipe, is gone however it ended."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -1,0 +1,240 @@
+"""Keeps API, worker and embedded Redis running as children of one small process, and stops them in order.
+
+Imports neither torch nor a web framework: it must survive whatever happens to its children.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from app.commands.exits import EXIT_FAILED, EXIT_UNUSABLE
+from app.errors import EmbeddedRedisError
+from app.jobs.embedded import EmbeddedRedis
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+READY_LINE = "VLMIR is ready at "
+"""Start of the line on standard output that tells programs the address."""
+
+TICK_S = 0.1
+FIRST_RESTART_S = 0.5
+LAST_RESTART_S = 30.0
+STEADY_S = 30.0
+"""A child that lived this long did not fail at starting; its next restart is quick again."""
+
+TRIES_BEFORE_READY = 3
+"""Failures of one child after which a service that was never ready gives up."""
+
+STOP_MARGIN_S = 10.0
+
+
+@dataclass
+class Child:
+    """One supervised process.
+
+    Attributes:
+        name: What to call it.
+        arguments: Arguments of `vlmir`.
+        stop_s: Time it gets to stop before it is killed.
+        failures: Ends in a row without a steady life.
+        start_at_s: When to start it, on the monotonic clock.
+    """
+
+    name: str
+    arguments: list[str]
+    stop_s: float
+    pass_fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    started_s: float = 0.0
+    start_at_s: float = 0.0
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start the process; it ends by itself when this process is gone, because its standard input then closes."""
+        self.started_s = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603  our own command line
+            [sys.executable, "-m", "app.cli", *self.arguments, "--stop-on-eof"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            pass_fds=self.pass_fds,
+            # Ctrl-C in a terminal reaches the whole group, but the order of stopping is ours.
+            start_new_session=True,
+        )
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def stop(self, tick: threading.Event) -> None:
+        """Ask it to stop and wait; ask again when `tick` is set meanwhile; kill it when its time is up."""
+        if self.process is None:
+            return
+        self.ask_to_stop()
+        deadline_s = time.monotonic() + self.stop_s
+        while self.process.poll() is None:
+            if tick.wait(TICK_S):
+                tick.clear()
+                self.ask_to_stop()  # a worker takes the second request as: without the grace
+            if time.monotonic() > deadline_s:
+                self.process.kill()
+                self.process.wait()
+
+
+class Supervisor:
+    """Runs the whole service on this machine until SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        settings: Settings of the service.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._signalled = threading.Event()
+        self._redis = EmbeddedRedis(settings.state_dir) if settings.redis_url is None else None
+        self._is_ready = False
+
+    def run(self) -> int:
+        """Start everything, watch it, stop it; gives the exit code.
+
+        Raises:
+            EmbeddedRedisError: The embedded server cannot be started.
+        """
+        try:
+            listener = _listen(self._settings.host, self._settings.port)
+        except OSError as error:
+            typer.echo(_explain(error, self._settings.host, self._settings.port), err=True)
+            return EXIT_FAILED
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._signalled.set())
+        host, port = listener.getsockname()[:2]
+        shown = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        typer.echo(f"VLMIR starts at {shown} (Ctrl-C stops it)")
+        children = self._children(listener)
+        try:
+            if self._redis is not None:
+                self._redis.start()
+            environment = self._environment()
+            for child in children:
+                child.start(environment)
+            code = self._watch(children, environment, (host, port), shown)
+        finally:
+            self._signalled.clear()
+            listener.close()  # else clients would wait in the line of a socket that nobody serves
+            for child in children:
+                child.stop(self._signalled)
+            if self._redis is not None:
+                self._redis.stop()
+        typer.echo("VLMIR has stopped")
+        return code
+
+    def _children(self, listener: socket.socket) -> list[Child]:
+        # The socket is ours and handed down, so that no connection is refused while the API restarts.
+        fd = listener.fileno()
+        return [
+            Child("API", ["api", "--fd", str(fd)], STOP_MARGIN_S, pass_fds=(fd,)),
+            Child("worker", ["worker"], self._settings.grace_s + STOP_MARGIN_S),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        given = self._settings.model_dump(mode="json", exclude_none=True)
+        if self._redis is not None:
+            given["redis_url"] = self._redis.url
+        return os.environ | {f"VLMIR_{name.upper()}": str(value) for name, value in given.items()}
+
+    def _watch(self, children: list[Child], environment: dict[str, str], address: tuple[str, int], shown: str) -> int:
+        ready = threading.Event()
+        threading.Thread(target=_wait_until_ready, args=(address, ready), name="readiness", daemon=True).start()
+        while not self._signalled.wait(TICK_S):
+            if ready.is_set() and not self._is_ready:
+                self._is_ready = True
+                typer.echo(f"{READY_LINE}{shown}")
+            self._revive_redis()
+            for child in children:
+                code = self._revive(child, environment)
+                if code is not None:
+                    return code
+        typer.echo("VLMIR stops: the worker finishes what it can")
+        return 0
+
+    def _revive_redis(self) -> None:
+        if self._redis is None or self._redis.is_alive():
+            return
+        typer.echo("the embedded Redis server has ended and is started again", err=True)
+        try:
+            self._redis.start()
+        except EmbeddedRedisError as error:
+            typer.echo(f"{error.detail}; trying again", err=True)
+            self._signalled.wait(1.0)
+
+    def _revive(self, child: Child, environment: dict[str, str]) -> int | None:
+        """Start a child again that has ended; gives an exit code when the service cannot go on."""
+        if child.process is not None:
+            code = child.process.poll()
+            if code is None:
+                return None
+            if code == EXIT_UNUSABLE:
+                return EXIT_UNUSABLE
+            lived_s = time.monotonic() - child.started_s
+            child.failures = 1 if lived_s > STEADY_S else child.failures + 1
+            if not self._is_ready and child.failures >= TRIES_BEFORE_READY:
+                typer.echo(f"the {child.name} ended with code {code} again and again; giving up", err=True)
+                return EXIT_FAILED
+            delay_s = min(FIRST_RESTART_S * 2 ** (child.failures - 1), LAST_RESTART_S)
+            typer.echo(f"the {child.name} has ended with code {code}; a new one starts in {delay_s:g} s", err=True)
+            child.process = None
+            child.start_at_s = time.monotonic() + delay_s
+        elif time.monotonic() >= child.start_at_s:
+            child.start(environment)
+        return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"vlmir: the address {host!r} is not known on this machine; choose another with --host"
+    reason = error.strerror or str(error)
+    return (
+        f"vlmir: cannot listen on {host}, port {port} ({reason}); "
+        "choose another with --port, or --port 0 for a free one"
+    )
+
+
+def _wait_until_ready(address: tuple[str, int], ready: threading.Event) -> None:
+    """Ask /readyz until it says yes; runs beside the watch, which must not wait for a slow answer."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104  any address is asked locally
+    while not ready.is_set():
+        connection = http.client.HTTPConnection(host, address[1], timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                ready.set()
+        except (OSError, http.client.HTTPException):
+            pass  # not up yet
+        finally:
+            connection.close()
+        time.sleep(0.2)
