@@ -1,0 +1,97 @@
+"""Composition root of the API process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from app.api.deps import make_services
+from app.api.middleware import RequestEnvelope
+from app.api.problems import add_problem_handlers
+from app.api.routes import health, jobs, page, restore
+from app.errors import QueueUnavailableError
+from app.jobs.queue import JobQueue, QueuePolicy
+from app.settings import Settings
+
+logger = logging.getLogger("app.api")
+
+_RETRY_S = 2.0
+_DESCRIPTION = """\
+Restores damaged photos. Send one to `POST /restore`; follow the job with `GET /jobs/{id}`, or send `Prefer: wait=30`
+and get the restored photo as the answer. Errors are RFC 9457 problem documents with a stable `code`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the API. It connects to Redis when it starts, and starts without Redis too.
+
+    Args:
+        settings: Settings of the process; `redis_url` must be set.
+
+    Raises:
+        ValueError: There is no Redis address.
+    """
+    if settings.redis_url is None:
+        raise ValueError("the API needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
+    redis_url = settings.redis_url
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        queue = JobQueue.from_url(redis_url, settings.namespace, _policy(settings))
+        app.state.services = make_services(settings, queue)
+        preparing = asyncio.create_task(_prepare(queue))
+        try:
+            yield
+        finally:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+            await queue.close()
+
+    app = FastAPI(
+        title="VLMIR",
+        description=_DESCRIPTION,
+        version=_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirected upload would be sent twice
+        redoc_url=None,
+    )
+    add_problem_handlers(app)
+    app.add_middleware(RequestEnvelope)
+    for routes in (restore, jobs, health, page):
+        app.include_router(routes.router)
+    return app
+
+
+async def _prepare(queue: JobQueue) -> None:
+    """Create the streams, as soon as Redis answers: an autoscaler that looks before the first job must find them."""
+    while not await _ensured(queue):  # noqa: ASYNC110 - nothing tells when a server starts to answer
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _ensured(queue: JobQueue) -> bool:
+    try:
+        await queue.ensure()
+    except QueueUnavailableError as error:
+        logger.warning("waiting for the queue: %s", error.detail)
+        return False
+    return True
+
+
+def _policy(settings: Settings) -> QueuePolicy:
+    return QueuePolicy(
+        lease_ms=int(settings.lease_s * 1000),
+        max_deliveries=settings.max_deliveries,
+        result_ttl_s=settings.result_ttl_s,
+        max_queued=settings.max_queued,
+    )
+
+
+def _version() -> str:
+    try:
+        return version("vlmir")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0"

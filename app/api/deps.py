@@ -1,0 +1,56 @@
+"""What the routes share: made when the app starts, handed to them as dependencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from anyio import to_thread
+from fastapi import Depends, Request
+
+from app.images import ImageInfo, ImageLimits, check
+from app.jobs.queue import JobQueue
+from app.settings import Settings
+
+_CHECKS_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running API process.
+
+    Attributes:
+        settings: Settings of the process.
+        queue: The job queue.
+        limits: Bounds of uploads.
+        checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
+    """
+
+    settings: Settings
+    queue: JobQueue
+    limits: ImageLimits
+    checks: anyio.CapacityLimiter
+
+    async def check(self, data: bytes) -> ImageInfo:
+        """Decode an upload in a thread, to prove that it can be decoded.
+
+        Raises:
+            ServiceError: As `app.images.check`.
+        """
+        return await to_thread.run_sync(check, data, self.limits, limiter=self.checks)
+
+
+def make_services(settings: Settings, queue: JobQueue) -> Services:
+    """Put the parts together; must run inside the event loop."""
+    limits = ImageLimits(settings.max_upload_bytes, settings.max_megapixels, settings.max_side_px)
+    return Services(settings, queue, limits, anyio.CapacityLimiter(_CHECKS_AT_ONCE))
+
+
+def get_services(request: Request) -> Services:
+    """Give the parts of the process that answers this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]

@@ -1,0 +1,64 @@
+"""What surrounds every request: an id, safe headers, metrics, and an answer when our own code fails."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import internal_error_response
+from app.metrics import record_request
+
+logger = logging.getLogger("app.api")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestEnvelope:
+    """Outermost middleware. Plain ASGI, so that request and response bodies pass through unbuffered.
+
+    Args:
+        app: What it surrounds.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except Exception:
+            logger.exception("request %s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
+            if status:  # half an answer is out; the server must break the connection off
+                raise
+            await internal_error_response(Request(scope))(scope, receive, send_on)
+        finally:
+            # Labels must stay few whatever clients send.
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = getattr(scope.get("route"), "path", "other")
+            record_request(method, route, status, time.perf_counter() - started)

@@ -1,0 +1,98 @@
+"""The options of a restoration, from the query, the form fields or both."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from app.api.problems import ParametersError
+from app.jobs.job import RestoreOptions
+
+MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
+MAX_CAPTION_CHARS = 500
+
+
+def _clean_text(text: str) -> str:
+    """Replace line breaks and other control characters by spaces, and trim."""
+    return "".join(" " if unicodedata.category(char) == "Cc" else char for char in text).strip()
+
+
+class RestoreParameters(BaseModel):
+    """Options of POST /restore. An empty value counts as not given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    quality: Literal["fast", "balanced", "best"] = Field(
+        "balanced", description="How much time to spend; sets the number of steps."
+    )
+    steps: int | None = Field(None, ge=1, le=100, description="Number of diffusion steps; overrides `quality`.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Same photo, options and seed give the same result.")
+    caption: Annotated[str, AfterValidator(_clean_text)] | None = Field(
+        None, max_length=MAX_CAPTION_CHARS, description="What the photo shows; without it the model writes a caption."
+    )
+    format: Literal["jpeg", "png", "webp", "avif", "tiff"] | None = Field(
+        None, description="Format of the result; without it that of the upload (HEIC gives JPEG, GIF gives PNG)."
+    )
+
+
+def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, str]]) -> RestoreOptions:
+    """Read the options of a request.
+
+    Args:
+        query: Names and values from the query.
+        form: Names and values from the form's text fields.
+
+    Raises:
+        ParametersError: An option is unknown, out of range, or given twice with different values.
+    """
+    values: dict[str, str] = {}
+    errors: list[dict[str, str]] = []
+    for name, value in (*query, *form):
+        if value == "":
+            continue
+        if name in values and values[name] != value:
+            errors.append({"field": name[:64], "message": "given twice with different values; give it once"})
+        values[name] = value
+    try:
+        given = RestoreParameters.model_validate(values)
+    except ValidationError as error:
+        errors += [_explain(dict(item)) for item in error.errors(include_url=False, include_context=True)]
+        given = RestoreParameters.model_construct()
+    if errors:
+        raise ParametersError(errors)
+    return RestoreOptions(given.quality, given.steps, given.seed, given.caption or None, given.format)
+
+
+def _explain(item: dict[str, Any]) -> dict[str, str]:
+    field = ".".join(str(part) for part in item["loc"])[:64]
+    if item["type"] == "extra_forbidden":
+        known = ", ".join(RestoreParameters.model_fields)
+        return {"field": field, "message": f"is no option; there are {known}"}
+    return {"field": field, "message": f"{item['msg']}; got {str(item['input'])[:64]!r}"}
+
+
+def openapi_parameters() -> list[dict[str, Any]]:
+    """Describe the options as query parameters for the API's documentation."""
+    properties = RestoreParameters.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema.pop("description", ""), "schema": schema}
+        for name, schema in properties.items()
+    ]
+
+
+def openapi_form() -> dict[str, Any]:
+    """Describe the multipart form for the API's documentation."""
+    schema = RestoreParameters.model_json_schema()
+    file = {"type": "string", "format": "binary", "contentMediaType": "image/*"}
+    return {
+        "type": "object",
+        "required": ["image"],
+        "properties": {
+            "image": {**file, "description": "The photo."},
+            "mask": {**file, "description": "Image of the same size: white where the photo is missing."},
+            **schema["properties"],
+        },
+    }

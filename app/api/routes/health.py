@@ -1,0 +1,69 @@
+"""What operators and their machines ask: does it turn, can it take work, and what has it counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.deps import ServicesDep
+from app.api.problems import MEDIA_TYPE, Problem, problem_response
+from app.errors import QueueUnavailableError
+from app.metrics import API, record_queue, render
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Say that this process answers; Redis and workers do not matter here."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    response_model=None,
+    responses={503: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "See `reasons`."}},
+)
+async def readyz(request: Request, services: ServicesDep) -> Response | dict[str, Any]:
+    """Say whether a photo sent now would be restored: Redis answers and a worker is warm."""
+    try:
+        await services.queue.ping()
+        workers = await services.queue.workers()
+        reasons = [] if any(worker.ready for worker in workers) else [_worker_reason(len(workers))]
+    except QueueUnavailableError as error:
+        workers, reasons = [], [error.detail]
+    if reasons:
+        return problem_response(
+            request,
+            status=503,
+            code="not_ready",
+            title="The service is not ready",
+            detail=" ".join(reasons),
+            retryable=True,
+            retry_after_s=2,
+            reasons=reasons,
+        )
+    return {
+        "status": "ready",
+        "workers": [{"name": worker.name, "ready": worker.ready, "model": worker.model} for worker in workers],
+    }
+
+
+def _worker_reason(starting: int) -> str:
+    if starting:
+        return f"{starting} worker(s) are loading the model and not warm yet."
+    return "No worker has given a sign of life; start one with `vlmir worker`."
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(services: ServicesDep) -> Response:
+    """Give counters and gauges in Prometheus' text format."""
+    try:
+        workers = await services.queue.workers()
+        ready = sum(worker.ready for worker in workers)
+        record_queue(await services.queue.depth(), ready, len(workers) - ready)
+    except QueueUnavailableError:
+        record_queue(None)
+    data, media_type = render(API)
+    return Response(data, headers={"Content-Type": media_type})

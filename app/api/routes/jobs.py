@@ -1,0 +1,70 @@
+"""What can be asked of a job: how far it is, its result, and to be canceled."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.api.deps import ServicesDep
+from app.api.problems import MEDIA_TYPE, Problem
+from app.api.results import missing_result_error, result_response
+from app.api.schemas import POLL_AFTER_S, JobModel, job_model
+from app.errors import JobNotFoundError
+
+router = APIRouter(tags=["jobs"])
+
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _PROBLEM | {"description": "No job has this id."}}
+
+
+def known_form(job_id: str) -> str:
+    """Give a job id that could be one of ours.
+
+    Raises:
+        JobNotFoundError: It could not.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        raise JobNotFoundError(f"No job has the id {job_id[:64]!r}; ids are 32 lower-case hex digits.")
+    return job_id
+
+
+JobId = Annotated[str, Depends(known_form)]
+
+
+@router.get("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
+async def get_job(request: Request, response: Response, services: ServicesDep, job_id: JobId) -> JobModel:
+    """Give a job as it is now."""
+    job = await services.queue.get(job_id)
+    response.headers["Cache-Control"] = "no-store"
+    if not job.state.is_terminal:
+        response.headers["Retry-After"] = str(POLL_AFTER_S)
+    return job_model(request, job)
+
+
+@router.delete("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
+async def cancel_job(request: Request, services: ServicesDep, job_id: JobId) -> JobModel:
+    """Cancel a job: at once while it waits, soon while it runs. A job that has ended stays as it is."""
+    return job_model(request, await services.queue.cancel(job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    response_class=Response,
+    responses={
+        200: {"description": "The restored photo.", "content": {"image/*": {}}},
+        304: {"description": "The caller has it already (If-None-Match)."},
+        **_NOT_FOUND,
+        409: _PROBLEM | {"description": "Not ready yet (result_not_ready), failed or canceled."},
+        410: _PROBLEM | {"description": "The result was deleted after its time."},
+    },
+)
+async def get_result(request: Request, services: ServicesDep, job_id: JobId) -> Response:
+    """Give the restored photo."""
+    job = await services.queue.get(job_id)
+    error = missing_result_error(job)
+    if error is not None:
+        raise error
+    return result_response(request, job, await services.queue.result(job_id), {})

@@ -1,0 +1,144 @@
+"""POST /restore: a photo in, a job or (with Prefer: wait) the restored photo out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from app.api.deps import Services, ServicesDep
+from app.api.options import openapi_form, openapi_parameters, parse_options
+from app.api.prefer import preferred_wait_s
+from app.api.problems import MEDIA_TYPE, Problem, error_response
+from app.api.results import failure_status, missing_result_error, result_response
+from app.api.schemas import POLL_AFTER_S, JobModel, job_model, job_path
+from app.api.upload import read_upload
+from app.errors import JobFailedError, QueueUnavailableError
+from app.images import check_mask_size, check_output
+from app.jobs.job import Job, new_job_id
+from app.metrics import record_submitted
+
+router = APIRouter(tags=["restore"])
+
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+_PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "image/*"}}
+
+
+@router.post(
+    "/restore",
+    status_code=202,
+    response_model=JobModel,
+    responses={
+        200: {
+            "description": "The restored photo (with Prefer: wait, if it was ready in time).",
+            "content": {"image/*": _PHOTO},
+        },
+        202: {"description": "The job was accepted; Location has its address."},
+        400: _PROBLEM | {"description": "The request cannot be understood."},
+        413: _PROBLEM | {"description": "Too many bytes or pixels."},
+        415: _PROBLEM | {"description": "Not a photo in a supported format."},
+        422: _PROBLEM | {"description": "A damaged or animated photo, or an option that is not valid."},
+        503: _PROBLEM | {"description": "The queue is full or not available; see Retry-After."},
+    },
+    openapi_extra={
+        "parameters": [
+            *openapi_parameters(),
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "description": "`wait=N`: answer with the restored photo itself if it is ready within N seconds.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": openapi_form()},
+                "image/*": _PHOTO,
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+    },
+)
+async def restore(request: Request, services: ServicesDep) -> Response:
+    """Accept a photo for restoration."""
+    upload = await read_upload(request, services.settings.max_upload_bytes)
+    options = parse_options(request.query_params.multi_items(), upload.fields)
+    info = await services.check(upload.image)
+    check_output(info.format, options.format, info.width, info.height)
+    if upload.mask is not None:
+        check_mask_size(await services.check(upload.mask), info.width, info.height)
+    job = await services.queue.submit(
+        Job(
+            id=new_job_id(),
+            media_type=info.media_type,
+            width=info.width,
+            height=info.height,
+            input_bytes=len(upload.image),
+            created_ms=int(time.time() * 1000),
+            options=options,
+        ),
+        upload.image,
+        upload.mask,
+    )
+    record_submitted(job.priority, job.input_bytes)
+    path = job_path(request, job.id)
+    headers = {"Location": path, "X-Job-Id": job.id, "Link": f'<{path}>; rel="monitor"'}
+    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        job = await _wait(request, services, job, wait_s)
+        if job.state.is_terminal:
+            answer = await _final_answer(request, services, job, headers)
+            if answer is not None:
+                return answer
+    headers["Retry-After"] = str(POLL_AFTER_S)
+    return JSONResponse(job_model(request, job).model_dump(mode="json"), 202, headers=headers)
+
+
+async def _wait(request: Request, services: Services, job: Job, wait_s: float) -> Job:
+    """Wait for the end of a job, the end of the time, or the caller's leaving; the job goes on in any case."""
+    waiting = asyncio.create_task(services.queue.wait(job.id, wait_s))
+    leaving = asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else job
+    except QueueUnavailableError:
+        return job  # it was accepted, and the answer that says so is worth more than an error
+    finally:
+        for task in (waiting, leaving):
+            task.add_done_callback(_see_error)
+            task.cancel()
+
+
+def _see_error(task: asyncio.Task[Any]) -> None:
+    """Look at the error of a task that nobody waits for any more, so that asyncio does not report it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _final_answer(request: Request, services: Services, job: Job, headers: dict[str, str]) -> Response | None:
+    """Give the photo or the reason why there is none; None when the queue cannot be asked now."""
+    del headers["Location"]  # the answer is here
+    error = missing_result_error(job)
+    if error is None:
+        try:
+            data = await services.queue.result(job.id)
+        except QueueUnavailableError:
+            headers["Location"] = job_path(request, job.id)
+            return None
+        headers["Content-Location"] = f"{job_path(request, job.id)}/result"
+        return result_response(request, job, data, headers)
+    status = failure_status(job.error_code) if isinstance(error, JobFailedError) else None
+    response = error_response(request, error, status)
+    response.headers.update(headers)
+    return response

@@ -1,0 +1,140 @@
+"""What goes over the wire about a job."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+
+from app.jobs.job import Job, JobState
+
+POLL_AFTER_S = 1
+
+
+class DegradationModel(BaseModel):
+    """One kind of damage that was found."""
+
+    kind: str = Field(description="Name of the kind, such as rain.")
+    probability: float = Field(description="How sure the model is, 0..1.")
+    severity: float = Field(description="How strong the damage is, 0..1.")
+
+
+class PhotoModel(BaseModel):
+    """The upload."""
+
+    media_type: str
+    width: int = Field(description="Width in pixels, orientation applied.")
+    height: int = Field(description="Height in pixels, orientation applied.")
+    bytes: int
+
+
+class OptionsModel(BaseModel):
+    """What was asked for."""
+
+    quality: str
+    steps: int | None
+    seed: int
+    caption: str | None
+    format: str | None
+
+
+class TimingsModel(BaseModel):
+    """When things happened (UTC), and how long they took."""
+
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None = Field(description="When the result is deleted.")
+    queued_s: float | None = Field(description="Seconds from acceptance to the first start.")
+    running_s: float | None = Field(description="Seconds from the first start to the end.")
+
+
+class JobErrorModel(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    detail: str | None
+
+
+class LinksModel(BaseModel):
+    """Where to go on; use these and do not build addresses."""
+
+    self: str
+    result: str
+    cancel: str = Field(description="Send DELETE here.")
+
+
+class JobModel(BaseModel):
+    """A job as it is now."""
+
+    id: str
+    state: JobState
+    step: int = Field(description="Finished diffusion steps.")
+    steps_total: int | None = Field(description="Steps in all, once known.")
+    progress: float = Field(description="Finished part, 0..1.")
+    cancel_requested: bool
+    caption: str | None = Field(description="Caption that guides the restoration.")
+    degradations: list[DegradationModel]
+    input: PhotoModel
+    options: OptionsModel
+    result_media_type: str | None
+    attempt: int = Field(description="Times a worker has taken the job.")
+    error: JobErrorModel | None
+    timings: TimingsModel
+    links: LinksModel
+
+
+def job_path(request: Request, job_id: str) -> str:
+    """Give the path of a job as the caller sees it, behind a proxy with a path prefix too."""
+    return f"{request.scope.get('root_path', '').rstrip('/')}/jobs/{job_id}"
+
+
+def job_model(request: Request, job: Job) -> JobModel:
+    """Give what the wire shows of a job."""
+    path = job_path(request, job.id)
+    done = 1.0 if job.state in (JobState.SUCCEEDED, JobState.EXPIRED) else 0.0
+    return JobModel(
+        id=job.id,
+        state=job.state,
+        step=job.step,
+        steps_total=job.steps_total,
+        progress=done or (min(1.0, job.step / job.steps_total) if job.steps_total else 0.0),
+        cancel_requested=job.cancel_requested,
+        caption=job.caption,
+        degradations=[
+            DegradationModel(kind=found.kind, probability=found.probability, severity=found.severity)
+            for found in job.findings
+        ],
+        input=PhotoModel(media_type=job.media_type, width=job.width, height=job.height, bytes=job.input_bytes),
+        options=OptionsModel(
+            quality=job.options.quality,
+            steps=job.options.steps,
+            seed=job.options.seed,
+            caption=job.options.caption,
+            format=job.options.format,
+        ),
+        result_media_type=job.result_media_type,
+        attempt=job.attempt,
+        error=JobErrorModel(code=job.error_code, detail=job.error_detail)
+        if job.error_code is not None and job.state is JobState.FAILED
+        else None,
+        timings=TimingsModel(
+            created_at=_moment(job.created_ms),
+            started_at=None if job.started_ms is None else _moment(job.started_ms),
+            finished_at=None if job.finished_ms is None else _moment(job.finished_ms),
+            expires_at=None if job.expires_ms is None else _moment(job.expires_ms),
+            queued_s=_seconds(job.created_ms, job.started_ms),
+            running_s=_seconds(job.started_ms, job.finished_ms),
+        ),
+        links=LinksModel(self=path, result=f"{path}/result", cancel=path),
+    )
+
+
+def _moment(utc_ms: int) -> datetime:
+    return datetime.fromtimestamp(utc_ms / 1000, tz=timezone.utc)
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
+    # The clocks of API and Redis may differ by a little, which must not show as a negative time.
+    return None if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000

@@ -1,0 +1,135 @@
+"""Reading the body of a restore request: a form or the bare photo, never more bytes than allowed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+import anyio
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from app.errors import InvalidRequestError, UnsupportedMediaTypeError, UploadTooLargeError
+
+_FORM_EXTRA_BYTES = 1024 * 1024  # boundaries, part headers and text fields
+_MAX_FIELD_BYTES = 16 * 1024
+_MAX_FIELDS = 32
+_FILES = ("image", "mask")
+_IDLE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a request brought.
+
+    Attributes:
+        image: Bytes of the photo.
+        mask: Bytes of the mask, or None.
+        fields: Names and values of the text fields.
+    """
+
+    image: bytes
+    mask: bytes | None
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+async def read_upload(request: Request, max_bytes: int) -> Upload:
+    """Read the body as far as it is allowed to go.
+
+    Args:
+        request: The request; its body was not read yet.
+        max_bytes: Most bytes of the photo, and of the mask.
+
+    Raises:
+        UnsupportedMediaTypeError: The content type is neither a form nor a photo.
+        UploadTooLargeError: There are too many bytes, whatever Content-Length said.
+        InvalidRequestError: The form is broken or lacks the photo, or the body stopped.
+    """
+    kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_form(request, max_bytes)
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        body = bytearray()
+        async for chunk in _bounded(request, max_bytes):
+            body += chunk
+        return Upload(bytes(body), None)
+    raise UnsupportedMediaTypeError(
+        f"The content type is {kind[:64]!r}. Send a multipart/form-data form with a field `image`, or the bytes of the "
+        "photo with an image/* type or application/octet-stream."
+    )
+
+
+async def _bounded(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Give the chunks of the body; ends it with an error when it grows too long or stops coming."""
+    refusal = UploadTooLargeError(f"The upload has more than {max_bytes:,} bytes, the most that is allowed.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise refusal
+    received = 0
+    chunks = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(_IDLE_S):
+                chunk = await anext(chunks, None)
+        except ClientDisconnect as error:
+            raise InvalidRequestError("The connection closed before the whole body had come.") from error
+        except TimeoutError as error:
+            raise InvalidRequestError(f"No byte of the body came for {_IDLE_S:g} s. Send it again.") from error
+        if chunk is None:
+            return
+        received += len(chunk)
+        if received > max_bytes:
+            raise refusal
+        yield chunk
+
+
+class _FormReader(MultiPartParser):
+    """Starlette's parser with files kept in memory and a bound on each of them."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], max_file_bytes: int) -> None:
+        super().__init__(headers, stream, max_files=len(_FILES), max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+        self.spool_max_size = max_file_bytes + 1  # the photo goes on as bytes, a detour over the disk would only cost
+        self._max_file_bytes = max_file_bytes
+        self._part_bytes = 0
+
+    def on_part_begin(self) -> None:
+        super().on_part_begin()
+        self._part_bytes = 0
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._part_bytes += end - start
+        if self._part_bytes > self._max_file_bytes:
+            raise UploadTooLargeError(f"A file has more than {self._max_file_bytes:,} bytes, the most that is allowed.")
+        super().on_part_data(data, start, end)
+
+
+async def _read_form(request: Request, max_bytes: int) -> Upload:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        async for chunk in _bounded(request, len(_FILES) * max_bytes + _FORM_EXTRA_BYTES):
+            yield chunk
+
+    try:
+        form = await _FormReader(request.headers, stream(), max_bytes).parse()
+    except MultiPartException as error:
+        raise InvalidRequestError(f"The form cannot be read: {error.message} A photo needs a file name.") from error
+    # Wrong boundaries and exotic charsets come up as these.
+    except (FormParserError, UnicodeError, ValueError) as error:
+        raise InvalidRequestError("The form cannot be read: it is no valid multipart/form-data.") from error
+    files: dict[str, bytes] = {}
+    fields = []
+    try:
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                fields.append((name, value))
+            elif name in files or name not in _FILES:
+                raise InvalidRequestError(f"The form has a file {name[:64]!r} too many; it takes `image` and `mask`.")
+            else:
+                files[name] = await value.read()
+    finally:
+        await form.close()
+    if "image" not in files:
+        hint = " (it came as text: give the part a file name)" if any(name == "image" for name, _ in fields) else ""
+        raise InvalidRequestError(f"The form has no file `image`{hint}. Send the photo in a field of that name.")
+    return Upload(files["image"], files.get("mask") or None, tuple(fields))
