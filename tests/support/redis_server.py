@@ -23,7 +23,8 @@ def find_binary() -> str:
 class RedisServer:
     """Starts, kills and restarts one server; data is kept in its folder between restarts."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, binary: str | None = None) -> None:
+        self.binary = binary or find_binary()
         self._dir = tempfile.TemporaryDirectory(prefix="vlmir-redis-")
         self.dir = Path(self._dir.name)
         self.socket = self.dir / "r.sock"
@@ -35,7 +36,7 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     def start(self) -> None:
-        command = [find_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.dir)]
+        command = [self.binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.dir)]
         command += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction", *self.arguments]
         with (self.dir / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
