@@ -1,0 +1,131 @@
+"""A worker loop with the real tiny model on a real Redis: results, isolation of bad jobs, cancel, drain, lost Redis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.jobs.job import JobState
+from app.jobs.queue import JobQueue, QueuePolicy
+from app.worker.held import Phase
+from app.worker.loop import LoopPolicy
+from app.worker.runner import Runner
+from tests.support.jobs import open_queue, until
+from tests.support.redis_server import RedisServer
+from tests.support.workers import noise_png, photo_job, read_pixels, tiny_runner, working
+
+pytestmark = pytest.mark.anyio
+POLICY = QueuePolicy(lease_ms=5000)
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    return tiny_runner()
+
+
+async def has_step(queue: JobQueue, job_id: str) -> bool:
+    job = await queue.get(job_id)
+    assert not job.state.is_terminal, job
+    return job.step >= 1
+
+
+async def test_photo_is_restored_with_caption_findings_and_steps(
+    redis_url: str, namespace: str, runner: Runner
+) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue, working(queue, runner):
+        job = await queue.submit(photo_job(steps=3, image_format="webp"), noise_png())
+        done = await queue.wait(job.id, WAIT_S)
+        assert (done.state, done.step, done.steps_total) == (JobState.SUCCEEDED, 3, 3), done
+        assert done.result_media_type == "image/webp"
+        assert done.caption
+        assert len(done.findings) == 10
+        assert read_pixels(await queue.result(job.id)).shape == (80, 96, 3)
+
+
+async def test_result_is_the_same_alone_and_beside_seven_others(redis_url: str, namespace: str, runner: Runner) -> None:
+    photo = noise_png(130, 70, seed=5)
+    async with open_queue(redis_url, namespace, POLICY) as queue, working(queue, runner):
+        alone = await queue.submit(photo_job(130, 70, seed=7), photo)
+        await queue.wait(alone.id, WAIT_S)
+        others = [
+            await queue.submit(photo_job(60 + 30 * n, 90, steps=1 + n % 4, seed=n), noise_png(60 + 30 * n, 90, n))
+            for n in range(7)
+        ]
+        among = await queue.submit(photo_job(130, 70, seed=7), photo)
+        for job in (*others, among):
+            assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
+        first, second = [read_pixels(await queue.result(job.id)).astype(int) for job in (alone, among)]
+        assert np.abs(first - second).max() <= 1
+        assert (first != second).any(axis=2).mean() <= 1e-5
+
+
+async def test_bad_jobs_fail_alone_with_a_code(redis_url: str, namespace: str, runner: Runner) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        good = [await queue.submit(photo_job(seed=n), noise_png(seed=n)) for n in range(2)]
+        bad = {
+            "unsupported_format": await queue.submit(photo_job(), b"this is no photo"),
+            "invalid_image": await queue.submit(photo_job(), noise_png()[:2000]),
+            "invalid_mask": await queue.submit(photo_job(), noise_png(), noise_png(5, 5)),
+        }
+        good += [await queue.submit(photo_job(seed=9), noise_png(seed=9))]
+        async with working(queue, runner):
+            for job in good:
+                assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
+            for code, job in bad.items():
+                failed = await queue.wait(job.id, WAIT_S)
+                assert (failed.state, failed.error_code) == (JobState.FAILED, code)
+                assert failed.error_detail
+
+
+async def test_canceled_job_leaves_between_steps_and_others_go_on(
+    redis_url: str, namespace: str, runner: Runner
+) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue, working(queue, runner):
+        long = await queue.submit(photo_job(300, 300, steps=100), noise_png(300, 300))
+        await until(lambda: has_step(queue, long.id), WAIT_S)
+        mate = await queue.submit(photo_job(), noise_png())
+        await queue.cancel(long.id)
+        assert (await queue.wait(long.id, WAIT_S)).state is JobState.CANCELED
+        assert (await queue.wait(mate.id, WAIT_S)).state is JobState.SUCCEEDED
+
+
+async def test_stop_finishes_what_fits_and_hands_back_the_rest(redis_url: str, namespace: str, runner: Runner) -> None:
+    policy = LoopPolicy(concurrency=2, grace_s=10.0, claim_block_ms=50)
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        endless = await queue.submit(photo_job(1200, 1200, steps=100), noise_png(1200, 1200))
+        short = await queue.submit(photo_job(300, 300, steps=12), noise_png(300, 300))
+        waiting = await queue.submit(photo_job(), noise_png())
+        async with working(queue, runner, policy):  # stops at the end of the block
+            await until(lambda: has_step(queue, short.id), WAIT_S)
+        assert (await queue.get(short.id)).state is JobState.SUCCEEDED
+        for job in (endless, waiting):
+            assert (await queue.get(job.id)).state is JobState.QUEUED
+        assert await queue.workers() == []
+        async with working(queue, runner):  # the delivery was not counted, and the next worker has it at once
+            await until(lambda: has_step(queue, endless.id), WAIT_S)
+            await queue.cancel(endless.id)
+            assert (await queue.wait(waiting.id, WAIT_S)).state is JobState.SUCCEEDED
+
+
+async def test_job_in_hand_is_delivered_after_redis_came_back(namespace: str, runner: Runner) -> None:
+    server = RedisServer("--appendfsync", "always")
+    server.start()
+    try:
+        async with open_queue(server.url, namespace, POLICY) as queue, working(queue, runner) as loop:
+            job = await queue.submit(photo_job(200, 200, steps=20), noise_png(200, 200))
+            await until(lambda: has_step(queue, job.id), WAIT_S)
+            server.kill()
+            held = loop._bench.held[job.id]
+
+            async def is_computed() -> bool:
+                return held.phase is Phase.DELIVERING
+
+            await until(is_computed, WAIT_S)  # to its end while Redis is away
+            server.start()
+            done = await queue.wait(job.id, WAIT_S)
+            assert (done.state, done.attempt) == (JobState.SUCCEEDED, 1)
+            later = await queue.submit(photo_job(), noise_png())
+            assert (await queue.wait(later.id, WAIT_S)).state is JobState.SUCCEEDED
+    finally:
+        server.close()

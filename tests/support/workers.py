@@ -1,0 +1,79 @@
+"""Workers for tests, in this process or in one of their own, and photos that keep them as busy as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from PIL import Image
+
+from app.images import ImageLimits
+from app.jobs.job import Job, RestoreOptions, new_job_id
+from app.jobs.queue import JobQueue
+from app.worker.loop import LoopPolicy, WorkerLoop
+from app.worker.runner import Runner
+
+
+def noise_png(width: int = 96, height: int = 80, seed: int = 0) -> bytes:
+    """A PNG of random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def read_pixels(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def photo_job(
+    width: int = 96, height: int = 80, *, steps: int = 2, seed: int = 0, image_format: str | None = None
+) -> Job:
+    return Job(
+        id=new_job_id(),
+        media_type="image/png",
+        width=width,
+        height=height,
+        input_bytes=1,
+        created_ms=int(time.time() * 1000),
+        options=RestoreOptions(steps=steps, seed=seed, format=image_format),
+    )
+
+
+def tiny_runner(batch_tiles: int = 8) -> Runner:
+    """The tiny model with random weights, one thread, loaded."""
+    runner = Runner("tiny", "cpu", threads=1, batch_tiles=batch_tiles, limits=ImageLimits())
+    runner.load()
+    return runner
+
+
+@asynccontextmanager
+async def working(queue: JobQueue, runner: Runner, policy: LoopPolicy | None = None) -> AsyncIterator[WorkerLoop]:
+    """A worker loop in this process; stopped, with its grace, at the end."""
+
+    def warm() -> Runner:
+        runner.warm_up()
+        return runner
+
+    loop = WorkerLoop(queue, warm, policy or LoopPolicy(claim_block_ms=50), f"test-{new_job_id()[:6]}")
+    task = asyncio.create_task(loop.run())
+    try:
+        yield loop
+    finally:
+        loop.stop()
+        await asyncio.wait_for(task, 30)
+
+
+def start_worker_process(redis_url: str, namespace: str, **settings: str) -> subprocess.Popen[bytes]:
+    """`python -m app.worker` with the tiny model; settings are given by their environment names without the prefix."""
+    values = {"REDIS_URL": redis_url, "NAMESPACE": namespace, "MODEL": "tiny", "THREADS": "1"} | settings
+    environment = os.environ | {f"VLMIR_{name}": value for name, value in values.items()}
+    return subprocess.Popen([sys.executable, "-m", "app.worker"], env=environment)
