@@ -21,7 +21,8 @@ local function last_id(stream)
 end
 
 -- Starts an attempt for a delivered entry, or clears the entry away when there is nothing left to do for it.
-local function take(priority, entry, id)
+-- `is_lost_answer`: the same process was given the job and does not know; that is no failed attempt.
+local function take(priority, entry, id, is_lost_answer)
   local job = id and load_job(id)
   if not job or job.entry ~= entry or (job.state ~= "queued" and job.state ~= "running") then
     return drop_entry(priority, entry)
@@ -30,8 +31,7 @@ local function take(priority, entry, id)
     drop_entry(priority, entry)
     return conclude(job, "canceled")
   end
-  -- The same process asking again lost our last answer on the way; that is no failed attempt.
-  local counted = job.owner ~= owner
+  local counted = not (is_lost_answer and job.owner == owner)
   if counted and job.deliveries >= MAX_DELIVERIES then
     drop_entry(priority, entry)
     return bury(
@@ -49,13 +49,13 @@ local function take(priority, entry, id)
   claims[#claims + 1] = { priority, entry, fence, redis.call("HGETALL", key) }
 end
 
-local function retake(priority, entry)
+local function retake(priority, entry, is_lost_answer)
   local found = redis.call("XRANGE", STREAM[priority], entry, entry)
   if #found == 0 then
     return drop_entry(priority, entry) -- trimmed by hand: nothing to read, and Redis 6.2 would list it for ever
   end
   redis.call("XCLAIM", STREAM[priority], GROUP, worker, 0, entry)
-  take(priority, entry, found[1][2][2])
+  take(priority, entry, found[1][2][2], is_lost_answer)
 end
 
 local function reclaim(priority)
@@ -66,7 +66,7 @@ local function reclaim(priority)
       return
     end
     if not held[row[1]] then
-      retake(priority, row[1])
+      retake(priority, row[1], true)
       held[row[1]] = true
     end
   end
@@ -76,7 +76,7 @@ local function reclaim(priority)
     end
     -- What the process holds it will renew as soon as it gets to it; only a lost claim waits a second lease.
     if not (row[2] == worker and held[row[1]]) or row[3] >= 2 * LEASE_MS then
-      retake(priority, row[1])
+      retake(priority, row[1], false)
     end
   end
 end
