@@ -53,7 +53,7 @@ class RequestEnvelope:
         try:
             await self._app(scope, receive, send_on)
         except Exception:
-            logger.exception("request %s %s failed", scope["method"], scope["path"], extra={"request_id": request_id})
+            logger.exception("request %s %r failed", scope["method"], scope["path"], extra={"request_id": request_id})
             if status:  # half an answer is out; the server must break the connection off
                 raise
             await internal_error_response(Request(scope))(scope, receive, send_on)

@@ -16,8 +16,8 @@ MAX_CAPTION_CHARS = 500
 
 
 def _clean_text(text: str) -> str:
-    """Replace line breaks and other control characters by spaces, and trim."""
-    return "".join(" " if unicodedata.category(char) == "Cc" else char for char in text).strip()
+    """Replace control characters (line breaks too) and halves of characters by spaces, and trim."""
+    return "".join(" " if unicodedata.category(char) in ("Cc", "Cs") else char for char in text).strip()
 
 
 class RestoreParameters(BaseModel):
@@ -54,7 +54,7 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
         if value == "":
             continue
         if name in values and values[name] != value:
-            errors.append({"field": name[:64], "message": "given twice with different values; give it once"})
+            errors.append({"field": _shown(name), "message": "given twice with different values; give it once"})
         values[name] = value
     try:
         given = RestoreParameters.model_validate(values)
@@ -67,11 +67,16 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
 
 
 def _explain(item: dict[str, Any]) -> dict[str, str]:
-    field = ".".join(str(part) for part in item["loc"])[:64]
+    field = _shown(".".join(str(part) for part in item["loc"]))
     if item["type"] == "extra_forbidden":
         known = ", ".join(RestoreParameters.model_fields)
         return {"field": field, "message": f"is no option; there are {known}"}
     return {"field": field, "message": f"{item['msg']}; got {str(item['input'])[:64]!r}"}
+
+
+def _shown(name: str) -> str:
+    """Give a name as it may go into an answer: short, and without halves of characters."""
+    return name[:64].encode("utf-8", "replace").decode()
 
 
 def openapi_parameters() -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -82,7 +83,7 @@ def problem_response(
         title=title,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=_path_of(request),
         code=code,
         retryable=retryable,
         request_id=getattr(request.state, "request_id", ""),
@@ -92,6 +93,12 @@ def problem_response(
     if retry_after_s is not None:
         extra["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     return JSONResponse(problem.model_dump(), status, headers=extra, media_type=MEDIA_TYPE)
+
+
+def _path_of(request: Request) -> str:
+    """Give the path as it was sent, made safe for a JSON text."""
+    raw = request.scope.get("raw_path") or request.url.path.encode("utf-8", "replace")
+    return quote(raw, safe="/%:@!$&'()*+,;=~")
 
 
 def error_response(request: Request, error: ServiceError, status: int | None = None) -> JSONResponse:
@@ -133,7 +140,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         if not isinstance(error, ServiceError):
             raise error
         if error.status >= 500:
-            logger.warning("%s %s: %s", request.method, request.url.path, error.detail)
+            logger.warning("%s %s: %s", request.method, _path_of(request), error.detail)
         if request.method == "POST":
             record_refused(error.code)
         return error_response(request, error)
@@ -163,8 +170,8 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def _http_detail(request: Request, error: HTTPException) -> str:
     if error.status_code == 404:
-        return f"There is nothing at {request.url.path}; /docs lists what there is."
+        return f"There is nothing at {_path_of(request)}; /docs lists what there is."
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "other methods")
-        return f"{request.url.path} does not take {request.method}; it takes {allowed}."
+        return f"{_path_of(request)} does not take {request.method}; it takes {allowed}."
     return str(error.detail)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -94,6 +94,11 @@ class _FormReader(MultiPartParser):
         self._max_file_bytes = max_file_bytes
         self._part_bytes = 0
 
+    def close(self) -> None:
+        """Give the memory of all files back, also of one whose end never came."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
     def on_part_begin(self) -> None:
         super().on_part_begin()
         self._part_bytes = 0
@@ -110,25 +115,29 @@ async def _read_form(request: Request, max_bytes: int) -> Upload:
         async for chunk in _bounded(request, len(_FILES) * max_bytes + _FORM_EXTRA_BYTES):
             yield chunk
 
+    reader = _FormReader(request.headers, stream(), max_bytes)
     try:
-        form = await _FormReader(request.headers, stream(), max_bytes).parse()
+        form = await reader.parse()
+        return await _unpack(form)
     except MultiPartException as error:
         raise InvalidRequestError(f"The form cannot be read: {error.message} A photo needs a file name.") from error
     # Wrong boundaries and exotic charsets come up as these.
     except (FormParserError, UnicodeError, ValueError) as error:
         raise InvalidRequestError("The form cannot be read: it is no valid multipart/form-data.") from error
+    finally:
+        reader.close()
+
+
+async def _unpack(form: FormData) -> Upload:
     files: dict[str, bytes] = {}
     fields = []
-    try:
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                fields.append((name, value))
-            elif name in files or name not in _FILES:
-                raise InvalidRequestError(f"The form has a file {name[:64]!r} too many; it takes `image` and `mask`.")
-            else:
-                files[name] = await value.read()
-    finally:
-        await form.close()
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            fields.append((name, value))
+        elif name in files or name not in _FILES:
+            raise InvalidRequestError(f"The form has a file {name[:64]!r} too many; it takes `image` and `mask`.")
+        else:
+            files[name] = await value.read()
     if "image" not in files:
         hint = " (it came as text: give the part a file name)" if any(name == "image" for name, _ in fields) else ""
         raise InvalidRequestError(f"The form has no file `image`{hint}. Send the photo in a field of that name.")

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import DeviceMemoryError, InvalidImageError
 from app.images import ImageLimits, decode
+from app.jobs.queue import Claim
 from tests.support import sample_photos as samples
 from tests.support.api import CAPTION, api_settings, running_api, until_state, working
 
@@ -153,7 +154,12 @@ async def test_mask_reaches_the_worker(redis_url: str, namespace: str) -> None:
     mask = samples.png(mode="L")
     masks: list[bytes | None] = []
     async with running_api(api_settings(redis_url, namespace)) as (client, services):
-        async with working(services.queue, lambda claim: masks.append(claim.mask) or claim.image):
+
+        def keep_mask(claim: Claim) -> bytes:
+            masks.append(claim.mask)
+            return claim.image
+
+        async with working(services.queue, keep_mask):
             files = {"image": ("a.png", samples.png()), "mask": ("m.png", mask)}
             answer = await client.post("/restore", files=files, headers={"Prefer": "wait=20"})
         assert answer.status_code == 200
