@@ -92,7 +92,11 @@ class ModelFolder:
             shards[-1][name] = value
             size += value.nbytes
         for index, shard in enumerate(shards):
-            name = f"{part}.safetensors" if len(shards) == 1 else f"{part}-{index + 1:05d}-of-{len(shards):05d}.safetensors"
+            name = (
+                f"{part}.safetensors"
+                if len(shards) == 1
+                else f"{part}-{index + 1:05d}-of-{len(shards):05d}.safetensors"
+            )
             save_file(shard, self.path / name)
         self._write_manifest()
 
@@ -104,13 +108,17 @@ class ModelFolder:
         """
         shards = self._shards(part)
         if not shards:
-            raise CheckpointError(f"{self.path}: no {part}.safetensors; run `vlmir train {part}` or choose another model")
+            raise CheckpointError(
+                f"{self.path}: no {part}.safetensors; run `vlmir train {part}` or choose another model"
+            )
         manifest = self._manifest()
         tensors: dict[str, torch.Tensor] = {}
         for shard in shards:
             expected = manifest.get(shard.name)
             if expected is not None and _sha256(shard) != expected:
-                raise CheckpointError(f"{shard}: sha256 differs from manifest.json; the file is damaged, fetch it again")
+                raise CheckpointError(
+                    f"{shard}: sha256 differs from manifest.json; the file is damaged, fetch it again"
+                )
             try:
                 tensors |= load_file(shard)
             except (SafetensorError, OSError) as error:
@@ -124,7 +132,10 @@ class ModelFolder:
                 f"{self.path}/{part}: {len(wrong)} tensors do not fit the configuration, first {wrong[0]!r}; "
                 "the weights belong to another config.json"
             )
-        module.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, strict=only is None)
+        module.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()},
+            strict=only is None,
+        )
 
     def _shards(self, part: str) -> list[Path]:
         single = self.path / f"{part}.safetensors"

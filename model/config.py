@@ -24,7 +24,8 @@ T = TypeVar("T")
 class VLMConfig:
     """The vision-language model: our own small CoCa, or any open_clip model by name."""
 
-    source: str = "inline"  # "inline" = the sizes below; "open_clip:NAME" or "open_clip:NAME/TAG"; "hf-hub:ORG/REPO"; "local-dir:PATH"
+    # "inline" = the sizes below; or "open_clip:NAME", "open_clip:NAME/TAG", "hf-hub:ORG/REPO", "local-dir:PATH"
+    source: str = "inline"
     embed_dim: int = 256  # width of the joint embedding; must equal the named model's
     image_px: int = 128  # side of the square the image tower sees
     patch_px: int = 16  # side of one token's patch
@@ -97,12 +98,12 @@ class ModelConfig:
         network, factor = self.network, self.network.stem_factor * 2 ** (len(self.network.widths) - 1)
         if self.tile_px % factor or self.tile_px <= 2 * self.overlap_px:
             raise ConfigError(
-                f"tile_px {self.tile_px}: must be a multiple of {factor} and more than twice overlap_px {self.overlap_px}"
+                f"tile_px {self.tile_px}: expected a multiple of {factor}, more than twice overlap_px {self.overlap_px}"
             )
         if len(network.blocks) != len(network.widths) or len(network.decoder_blocks) != len(network.widths) - 1:
             raise ConfigError(
-                f"network: {len(network.widths)} widths need as many blocks (got {len(network.blocks)}) and one decoder "
-                f"entry less (got {len(network.decoder_blocks)})"
+                f"network: {len(network.widths)} widths need as many blocks (got {len(network.blocks)}) and one "
+                f"decoder entry less (got {len(network.decoder_blocks)})"
             )
         if network.backbone not in ("nafnet", "unet2d"):
             raise ConfigError(f"network.backbone {network.backbone!r}: expected 'nafnet' or 'unet2d'")
@@ -129,7 +130,7 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
         path = CONFIG_DIR / f"{name_or_path}.json"
     if not path.is_file():
         raise ConfigError(
-            f"configuration {str(name_or_path)!r} not found; known names: {', '.join(list_configs())}; or give a .json file"
+            f"configuration {str(name_or_path)!r} not found; known: {', '.join(list_configs())}; or give a .json file"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

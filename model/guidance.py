@@ -57,7 +57,8 @@ class Guidance(nn.Module):
         """Tower features of views (B, V, 3, px, px), each with leading axes (B, V)."""
         batch, count = views.shape[:2]
         features = self.vlm.encode_views(views.flatten(0, 1))
-        return ImageFeatures(*(value.unflatten(0, (batch, count)) for value in vars(features).values()))
+        parts = (features.embedding, features.tokens, features.early)
+        return ImageFeatures(*(value.reshape(batch, count, *value.shape[1:]) for value in parts))
 
     def predict(self, features: ImageFeatures) -> Prediction:
         """Degradations and clean content from the features of `look`."""
@@ -83,7 +84,7 @@ class Guidance(nn.Module):
         """Everything stage two is given, from the parts above."""
         tokens = features.tokens[:, 0]
         side = round(tokens.shape[1] ** 0.5)
-        grid = tokens[:, : side * side].transpose(1, 2).unflatten(2, (side, side))
+        grid = tokens[:, : side * side].transpose(1, 2).reshape(tokens.shape[0], -1, side, side)
         pooled = F.adaptive_avg_pool2d(grid, self.config.network.visual_pool).flatten(2).transpose(1, 2)
         return GuidanceFeatures(
             content=prediction.content,

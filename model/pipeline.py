@@ -32,7 +32,7 @@ __all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Rest
 
 _STRIP_ROWS = 256  # whole-photo arithmetic runs in strips, so that a large photo needs no full-size temporaries
 _HOLE_FILL = 0.5
-_TINY_WORDS = tuple("a the photo of in on and with man dog girl boy water red blue white black two people playing".split())
+_TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,9 @@ class Restorer:
         """
         check_image(image, batch=1)
         if mask is not None and mask.shape != (1, 1, *image.shape[2:]):
-            raise ShapeError(f"mask: got shape {tuple(mask.shape)}, expected (1, 1, {image.shape[2]}, {image.shape[3]})")
+            raise ShapeError(
+                f"mask: got shape {tuple(mask.shape)}, expected (1, 1, {image.shape[2]}, {image.shape[3]})"
+            )
         timesteps = tuple(get_timesteps(self.config.diffusion.timesteps, steps))
         size = (int(image.shape[2]), int(image.shape[3]))
         if mask is None and any(item.kind == "inpainting" and item.probability > 0.5 for item in analysis.findings):
@@ -210,8 +212,8 @@ class Restorer:
     def forward_tiles(self, items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
         """One network forward over tiles of any states at any step; x0_hat is blended into each state.
 
-        The batch is padded to an even bucket (2, 4, 8, ...) with copies: convolutions give the same bits for those sizes
-        but not for a batch of one, and results must not depend on company.
+        The batch is padded to an even bucket (2, 4, 8, ...) with copies: convolutions give the same bits for those
+        sizes but not for a batch of one, and results must not depend on company.
 
         Args:
             items: (state, tile index) pairs.
@@ -245,7 +247,9 @@ class Restorer:
                 state.add_prediction(index, prediction)
         failed = next((state for (state, _), good in zip(items, finite, strict=False) if not good), None)
         if failed is not None:
-            raise NonFiniteError(f"step {failed.step}: the network gave NaN or infinity; run it in full precision", failed)
+            raise NonFiniteError(
+                f"step {failed.step}: the network gave NaN or infinity; run it in full precision", failed
+            )
 
     @torch.inference_mode()
     def finish_step(self, state: RestorationState) -> None:
@@ -268,8 +272,9 @@ class Restorer:
                     state.degraded[None, :, part],
                     previous_timestep=state.next_timestep,
                     noise=noise,
+                    return_dict=False,
                 )
-                state.noisy[:, part] = stepped.prev_sample[0]
+                state.noisy[:, part] = stepped[0][0]
         state.start_step()
 
     @torch.inference_mode()

@@ -62,7 +62,9 @@ def weight_sums(starts: tuple[int, ...], length: int, weights: torch.Tensor) -> 
 
 def _starts(length: int, tile_px: int, overlap_px: int) -> tuple[int, ...]:
     if length < tile_px:
-        raise ShapeError(f"got a side of {length} px, expected at least the tile size {tile_px}; extend the photo first")
+        raise ShapeError(
+            f"got a side of {length} px, expected at least the tile size {tile_px}; extend the photo first"
+        )
     if length == tile_px:
         return (0,)
     count = -(-(length - overlap_px) // (tile_px - overlap_px))

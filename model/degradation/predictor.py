@@ -1,7 +1,8 @@
-"""The degradation predictor: what is wrong with a photo, and what its clean content would look like to the image tower.
+"""The degradation predictor: what is wrong with a photo, and what its clean content looks like to the image tower.
 
-Learned queries attend to the frozen image tower's tokens of all views. The degradation embedding e_d is tied to the text
-embeddings of the degradation names: its product with each name's (slightly adjusted) embedding is that kind's logit.
+Learned queries attend to the frozen image tower's tokens of all views. The degradation embedding e_d is tied to
+the text embeddings of the degradation names: its product with each name's (slightly adjusted) embedding is
+that kind's logit.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class DegradationPredictor(nn.Module):
         )
         self.to_degradation = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
         self.to_content = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
-        nn.init.zeros_(self.to_content[1].weight)
-        nn.init.zeros_(self.to_content[1].bias)
+        for value in self.to_content[1].parameters():  # e_c starts as the embedding of the damaged photo
+            nn.init.zeros_(value)
         self.to_severity = nn.Sequential(nn.Linear(embed_dim, config.width), nn.GELU(), nn.Linear(config.width, kinds))
         self.log_scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.full((kinds,), -2.0))

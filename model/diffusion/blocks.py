@@ -76,7 +76,10 @@ class ContextAttention(nn.Module):
         super().__init__()
         self.norm = ChannelNorm(channels)
         self.attention = Attention(
-            query_dim=channels, cross_attention_dim=context_dim, heads=max(1, channels // head_width), dim_head=head_width
+            query_dim=channels,
+            cross_attention_dim=context_dim,
+            heads=max(1, channels // head_width),
+            dim_head=head_width,
         )
         nn.init.zeros_(self.attention.to_out[0].weight)
         nn.init.zeros_(self.attention.to_out[0].bias)

@@ -1,7 +1,7 @@
 """Closed forms of the mean-reverting bridge (IR-SDE) between a clean photo x_0 and its damaged version mu.
 
-Paper: "Image Restoration with Mean-Reverting Stochastic Differential Equations" (arXiv 2301.11699); the jump over several
-steps is the same Gaussian algebra as its optimal reverse step (arXiv 2404.09732, posterior sampling).
+Paper: "Image Restoration with Mean-Reverting Stochastic Differential Equations" (arXiv 2301.11699); the jump over
+several steps is the same Gaussian algebra as its optimal reverse step (arXiv 2404.09732, posterior sampling).
 
 | symbol | name here | meaning |
 |---|---|---|
@@ -30,7 +30,9 @@ def get_mean_weights(timesteps: int, schedule: str, final_mean: float) -> torch.
         final_mean: B_T, strictly between 0 and 1.
     """
     if not 0 < final_mean < 1 or timesteps < 1:
-        raise ConfigError(f"got final_mean {final_mean} and timesteps {timesteps}, expected 0 < final_mean < 1 and at least 1 step")
+        raise ConfigError(
+            f"got final_mean {final_mean} and timesteps {timesteps}, expected 0 < final_mean < 1 and at least 1 step"
+        )
     time = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     if schedule == "cosine":
         # integral of sin^2(pi t / 2), scaled to reach 1

@@ -6,7 +6,8 @@ A U-Net of NAFNet blocks on a pixel-unshuffled stem, in pixel space: no VAE, so 
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,7 @@ class NAFBackbone(nn.Module):
                 for level in config.attention_levels
             }
         )
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.grow = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1, bias=False) for fine, coarse in pairs)
         self.up = nn.ModuleList(
@@ -51,8 +52,8 @@ class NAFBackbone(nn.Module):
             for width, count in zip(widths[:-1], config.decoder_blocks, strict=True)
         )
         self.out = nn.Conv2d(widths[0], 3 * square, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for value in self.out.parameters():
+            nn.init.zeros_(value)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """(B, 7, H, W) -> residual (B, 3, H, W); H and W are multiples of stem_factor * 2^(levels - 1)."""
@@ -61,7 +62,7 @@ class NAFBackbone(nn.Module):
         skips = []
         last = len(self.down) - 1
         for level, blocks in enumerate(self.down):
-            for block in blocks:
+            for block in cast("nn.ModuleList", blocks):
                 x = block(x, embedding)
             if str(level) in self.attend:
                 x = self.attend[str(level)](x, tokens)
@@ -70,7 +71,7 @@ class NAFBackbone(nn.Module):
                 x = self.shrink[level](x)
         for level in range(last - 1, -1, -1):
             x = F.pixel_shuffle(self.grow[level](x), 2) + skips[level]
-            for block in self.up[level]:
+            for block in cast("nn.ModuleList", self.up[level]):
                 x = block(x, embedding)
         return F.pixel_shuffle(self.out(x), self.factor)
 
@@ -120,9 +121,14 @@ class RestorationNetwork(ModelMixin, ConfigMixin):
     _supports_gradient_checkpointing = False
 
     @register_to_config
-    def __init__(self, network: dict[str, Any], embed_dim: int, patch_dim: int, kinds: int = 10, timesteps: int = 100) -> None:
+    def __init__(
+        self, network: dict[str, Any], embed_dim: int, patch_dim: int, kinds: int = 10, timesteps: int = 100
+    ) -> None:
         super().__init__()
-        sizes = NetworkConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in network.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in network.items()
+        }
+        sizes = NetworkConfig(**values)
         self.timesteps, self.time_dim = timesteps, sizes.time_dim
         self.context = ContextEncoder(sizes, embed_dim, patch_dim, kinds)
         self.time = nn.Sequential(
@@ -150,7 +156,7 @@ class RestorationNetwork(ModelMixin, ConfigMixin):
         Returns:
             x0_hat (B, 3, H, W), not clamped.
         """
-        dtype = self.time[0].weight.dtype
+        dtype: torch.dtype = next(self.time.parameters()).dtype
         embedding = self.time(embed_time(timestep / self.timesteps, self.time_dim).to(dtype)) + context.embedding
         residual = self.backbone(torch.cat([noisy, degraded, mask], 1).to(dtype), F.silu(embedding), context.tokens)
         return degraded + residual.to(degraded.dtype)

@@ -55,7 +55,9 @@ class MeanRevertingScheduler(SchedulerMixin, ConfigMixin):
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         """Choose the inference grid: `self.timesteps` runs from T downwards, the last jump ends at 0."""
         self.num_inference_steps = num_inference_steps
-        self.timesteps = torch.tensor(get_timesteps(int(self.config.num_train_timesteps), num_inference_steps), device=device)
+        self.timesteps = torch.tensor(
+            get_timesteps(int(self.config.num_train_timesteps), num_inference_steps), device=device
+        )
 
     def scale_model_input(self, sample: torch.Tensor, timestep: Any = None) -> torch.Tensor:
         """The network takes states as they are (part of the diffusers interface)."""

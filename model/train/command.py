@@ -12,10 +12,9 @@ import typer
 from model.config import load_config
 from model.errors import ModelError
 from model.train.loop import RunOptions, run_training
-from model.train.photos import load_photos
+from model.train.photos import Photo, load_photos
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
-
 
 
 @app.callback()
@@ -23,11 +22,15 @@ def _group() -> None:
     """Train the parts of a model: vlm, then predictor, then restorer."""
 
 
-Data = Annotated[list[Path], typer.Option("--data", help="Folder of photos (repeat for several); captions.tsv beside them is used.")]
+Data = Annotated[
+    list[Path], typer.Option("--data", help="Folder of photos (repeat for several); captions.tsv beside them is used.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Model folder to write; an interrupted run in it is resumed.")]
 ConfigName = Annotated[str, typer.Option("--config", help="Name of a configuration, or a .json file.")]
 Steps = Annotated[int | None, typer.Option(help="Number of steps (or give --time-budget).")]
-Budget = Annotated[str | None, typer.Option(help="How long to train, such as 90s, 25m or 2h; the schedule ends on time.")]
+Budget = Annotated[
+    str | None, typer.Option(help="How long to train, such as 90s, 25m or 2h; the schedule ends on time.")
+]
 HeldOut = Annotated[Path | None, typer.Option(help="Text file of file names to hold out for the figures.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 Batch = Annotated[int | None, typer.Option(help="Batch size; None is the part's default.")]
@@ -92,7 +95,113 @@ def vlm(
         validation = load_photos(data, only=names) if names else []
         task = VLMTask(model, photos, validation, choose_device(device), batch_size or 96)
         run_training(
-            task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 6e-4, weight_decay=0.05)
+            task,
+            run_options(
+                out, steps, time_budget, seed, precision, learning_rate=learning_rate or 6e-4, weight_decay=0.05
+            ),
         )
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def predictor(
+    data: Data,
+    out: Out,
+    caption_data: Annotated[
+        list[Path] | None, typer.Option(help="Photos for the caption pairs (default: those of --data).")
+    ] = None,
+    steps: Steps = None,
+    time_budget: Budget = None,
+    held_out: HeldOut = None,
+    pairs: Annotated[int, typer.Option(help="Caption pairs to make for the alignment.")] = 2500,
+    align_budget: Annotated[str, typer.Option(help="Training time of the text adapters.")] = "2m",
+    device: Device = "auto",
+    batch_size: Batch = None,
+    precision: Precision = "fp32",
+    seed: Seed = 0,
+    learning_rate: Rate = None,
+) -> None:
+    """Stage one: align captions of damaged and clean photos (LoRA), then train the degradation predictor."""
+    from model.checkpoint import ModelFolder
+    from model.guidance import Guidance
+    from model.train.alignment import AlignmentTask
+    from model.train.captions import caption_pairs
+    from model.train.predictor import PredictorTask
+
+    names = read_names(held_out)
+    torch.manual_seed(seed)
+    target = choose_device(device)
+    try:
+        folder = ModelFolder(out)
+        guidance = Guidance.load(folder.load_config(), folder).to(target)
+        if guidance.vlm.has_captions and not folder.has("lora"):
+            photos = load_photos(caption_data or data, exclude=names)
+            order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed)).tolist()
+            learnt = [photos[index] for index in order[:pairs]]
+            unseen = load_photos(caption_data or data, only=names) if names else [photos[i] for i in order[pairs:]]
+            unseen = unseen[:300]
+            typer.echo(f"writing captions of {len(learnt)} + {len(unseen)} photos, damaged and clean")
+            task = AlignmentTask(
+                guidance, caption_pairs(guidance, learnt, seed), caption_pairs(guidance, unseen, seed + 1)
+            )
+            run_training(
+                task, run_options(out, None, align_budget, seed, precision, learning_rate=5e-4, warmup_steps=50)
+            )
+            guidance.vlm.requires_grad_(False)
+        photos = load_photos(data, min_side=224, exclude=names)
+        trained, unseen = split_photos(photos)
+        run_training(
+            PredictorTask(guidance, trained, unseen, target, batch_size or 24),
+            run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 8e-4),
+        )
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def restorer(
+    data: Data,
+    out: Out,
+    kinds: Annotated[
+        str, typer.Option(help="Degradations to learn, comma-separated; 'all' makes the universal model.")
+    ] = "all",
+    val_data: Annotated[
+        list[Path] | None, typer.Option(help="Photos for figures and pictures (default: some of --data).")
+    ] = None,
+    steps: Steps = None,
+    time_budget: Budget = None,
+    device: Device = "auto",
+    scale: Annotated[
+        int, typer.Option(help="Multiplies the batch sizes (8 at 128 px on a CPU); 8 or more for a large GPU.")
+    ] = 1,
+    precision: Precision = "fp32",
+    seed: Seed = 0,
+    learning_rate: Rate = None,
+) -> None:
+    """Stage two: train the restoration network with stage one frozen."""
+    from model.checkpoint import ModelFolder
+    from model.degradation.kinds import KINDS, kind_index
+    from model.guidance import Guidance
+    from model.train.restorer import RestorerTask
+
+    torch.manual_seed(seed)
+    target = choose_device(device)
+    try:
+        wanted = KINDS if kinds == "all" else tuple(kinds.split(","))
+        for kind in wanted:
+            kind_index(kind)
+        folder = ModelFolder(out)
+        config = folder.load_config()
+        guidance = Guidance.load(config, folder)
+        photos = load_photos(data, min_side=config.tile_px + 32)
+        trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
+        task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed)
+        run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3))
+    except (ModelError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def split_photos(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Every twentieth photo is held out."""
+    return [photo for index, photo in enumerate(photos) if index % 20], photos[::20]

@@ -28,7 +28,11 @@ class TrainingTask(Protocol):
     """What the loop needs to know of the part being trained."""
 
     name: str
-    module: nn.Module
+    progress: float  # share of the run that is done, set by the loop before every batch
+
+    @property
+    def module(self) -> nn.Module:
+        """What is optimised: its parameters that require gradients."""
 
     def batch(self, step: int, generator: torch.Generator) -> Any:
         """Inputs of one step (runs in a background thread on a GPU)."""
@@ -91,7 +95,7 @@ class RunOptions:
 
 
 def run_training(task: TrainingTask, options: RunOptions, console: Console | None = None) -> dict[str, float]:
-    """Train a task to the end of its schedule, or until SIGTERM / Ctrl-C, then save; returns the last held-out figures."""
+    """Train to the end of the schedule, or until SIGTERM / Ctrl-C, then save; returns the last held-out figures."""
     console = console or Console()
     parameters = [value for value in task.module.parameters() if value.requires_grad]
     device = parameters[0].device
@@ -119,6 +123,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
     task.module.train()
     with _stop_on_signal() as stopped, _batches(task, step, options.seed, device) as batches:
         while options.fraction(step, elapsed) < 1.0 and not stopped:
+            task.progress = options.fraction(step, elapsed)
             rate = _learning_rate(options, step, options.fraction(step, elapsed))
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -127,7 +132,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
                 loss, parts = task.loss(batch, generator)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             norm = nn.utils.clip_grad_norm_(parameters, options.clip_norm)
             if bool(torch.isfinite(norm)):
                 optimizer.step()
@@ -138,7 +143,9 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
             smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
             if elapsed - last_print >= 10:
                 _report(console, task.name, step, elapsed, smooth, rate, options, counters)
-                log.write({"step": step, "elapsed_s": round(elapsed, 1), "loss": smooth, "learning_rate": rate, **parts})
+                log.write(
+                    {"step": step, "elapsed_s": round(elapsed, 1), "loss": smooth, "learning_rate": rate, **parts}
+                )
                 last_print = elapsed
             if elapsed - last_save >= options.save_every_s:
                 save_state(state_path, task.module, optimizer, ema, {"step": step, "elapsed_s": elapsed})
@@ -201,7 +208,9 @@ def _report(
 @contextmanager
 def _stop_on_signal() -> Iterator[list[int]]:
     stopped: list[int] = []
-    previous = {number: signal.signal(number, lambda got, _: stopped.append(got)) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, lambda got, _: stopped.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stopped
     finally:

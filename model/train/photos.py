@@ -61,13 +61,19 @@ def find_photos(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
         if not found:
-            raise ModelError(f"{folder}: no images found ({', '.join(sorted(SUFFIXES))}); give --data a folder of photos")
+            raise ModelError(
+                f"{folder}: no images found ({', '.join(sorted(SUFFIXES))}); give --data a folder of photos"
+            )
         paths += found
     return paths
 
 
 def load_photos(
-    folders: Sequence[Path], *, min_side: int = 1, exclude: frozenset[str] = frozenset(), only: frozenset[str] | None = None
+    folders: Sequence[Path],
+    *,
+    min_side: int = 1,
+    exclude: frozenset[str] = frozenset(),
+    only: frozenset[str] | None = None,
 ) -> list[Photo]:
     """Decode all photos below the folders into memory, in parallel.
 
@@ -86,7 +92,9 @@ def load_photos(
         short = min(upright.size)
         if short < min_side:
             scale = min_side / short
-            upright = upright.resize((max(min_side, round(upright.width * scale)), max(min_side, round(upright.height * scale))))
+            upright = upright.resize(
+                (max(min_side, round(upright.width * scale)), max(min_side, round(upright.height * scale)))
+            )
         return Photo(path, np.array(upright), captions[path.parent].get(path.name, ()))
 
     with ThreadPoolExecutor() as pool:

@@ -54,7 +54,11 @@ def restore_parameters(module: nn.Module, backup: dict[str, torch.Tensor]) -> No
 
 
 def save_state(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, ema: ExponentialMovingAverage, counters: dict[str, float]
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: ExponentialMovingAverage,
+    counters: dict[str, float],
 ) -> None:
     """Write everything a run needs to go on; the file is replaced atomically."""
     tensors = {f"module.{name}": value.detach().cpu().contiguous() for name, value in module.named_parameters()}
@@ -83,13 +87,17 @@ def load_state(
             counters: dict[str, float] = json.loads((archive.metadata() or {})["counters"])
             tensors: dict[str, Any] = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118 (no iterator)
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot read the training state ({error}); start again in a new folder") from error
+        raise CheckpointError(
+            f"{path}: cannot read the training state ({error}); start again in a new folder"
+        ) from error
     with torch.no_grad():
         for key, value in tensors.items():
             group, _, name = key.partition(".")
             moment, _, parameter = name.partition(".") if group == "optimizer" else ("", "", name)
             if parameter not in parameters or (moment != "step" and value.shape != parameters[parameter].shape):
-                raise CheckpointError(f"{path}: holds {key} of shape {tuple(value.shape)}, which this configuration does not have")
+                raise CheckpointError(
+                    f"{path}: holds {key} of shape {tuple(value.shape)}, which this configuration does not have"
+                )
             if group == "module":
                 parameters[parameter].copy_(value)
             elif group == "ema":

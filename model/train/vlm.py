@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from open_clip.loss import CoCaLoss
 from open_clip.transformer import PatchDropout
+from torch import nn
 
 from model.checkpoint import ModelFolder
 from model.config import ModelConfig
@@ -29,12 +30,20 @@ class VLMTask:
     """
 
     name = "vlm"
+    progress = 0.0
 
     def __init__(
-        self, config: ModelConfig, photos: list[Photo], held_out: list[Photo], device: torch.device, batch_size: int = 96
+        self,
+        config: ModelConfig,
+        photos: list[Photo],
+        held_out: list[Photo],
+        device: torch.device,
+        batch_size: int = 96,
     ) -> None:
         if config.vlm.source != "inline":
-            raise ModelError(f"{config.name}: its vision-language model is {config.vlm.source}, which needs no training here")
+            raise ModelError(
+                f"{config.name}: its vision-language model is {config.vlm.source}, which needs no training here"
+            )
         self.config, self.device = config, device
         self.photos = [photo for photo in photos if photo.captions]
         self.held_out = [photo for photo in held_out if photo.captions]
@@ -72,38 +81,55 @@ class VLMTask:
         return contrastive + caption, {"contrastive": float(contrastive.detach()), "caption": float(caption.detach())}
 
     def evaluate(self) -> dict[str, float]:
-        """Recall of the right photo among all held-out ones given its first caption, and the caption loss."""
-        if not self.held_out:
-            return {}
-        images, texts, losses = [], [], []
-        for first in range(0, len(self.held_out), 64):
-            part = self.held_out[first : first + 64]
-            views, ids = self._views(part), self.module.tokenizer([photo.captions[0] for photo in part]).to(self.device)
-            out = self.module.clip(self.module.normalize(views), ids)
-            images.append(out["image_features"])
-            texts.append(out["text_features"])
-            losses.append(float(self._loss.caption_loss(out["logits"].permute(0, 2, 1), out["labels"])))
-        similarity = torch.cat(texts) @ torch.cat(images).T
-        rank = (similarity > similarity.diagonal()[:, None]).sum(1)
-        return {
-            "recall@1": float((rank < 1).float().mean()),
-            "recall@10": float((rank < 10).float().mean()),
-            "caption_loss": sum(losses) / len(losses),
-        }
+        """Retrieval and caption loss on the held-out photos."""
+        return measure_retrieval(self.module, self.held_out)
 
     def sample(self, folder: Path, step: int) -> None:
         """Captions of eight held-out photos, as text."""
         part = self.held_out[:8]
         if part and self.module.has_captions:
-            lines = [f"{photo.path.name}\t{text}" for photo, text in zip(part, caption_views(self.module, self._views(part)), strict=True)]
+            lines = [
+                f"{photo.path.name}\t{text}"
+                for photo, text in zip(part, caption_views(self.module, square_views(self.module, part)), strict=True)
+            ]
             (folder / f"captions_{step:06d}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def save(self, folder: Path) -> None:
         """Write vlm.safetensors and the vocabulary."""
         ModelFolder(folder).save_vlm(self.config, self.module)
 
-    def _views(self, photos: list[Photo]) -> torch.Tensor:
-        size = self.config.vlm.image_px
-        crops = [torch.from_numpy(photo.pixels.copy()).permute(2, 0, 1)[None].float() / 255 for photo in photos]
-        resized = [torch.nn.functional.interpolate(crop, (size, size), mode="bicubic", antialias=True) for crop in crops]
-        return torch.cat(resized).clamp(0, 1).to(self.device)
+
+@torch.inference_mode()
+def measure_retrieval(vlm: VisionLanguageModel, photos: list[Photo]) -> dict[str, float]:
+    """Recall of the right photo among all given its first caption, and the caption loss (nats per token).
+
+    Args:
+        vlm: A CoCa.
+        photos: Captioned photos it was not trained on.
+    """
+    loss = CoCaLoss(caption_loss_weight=1.0, clip_loss_weight=1.0, pad_id=0)
+    images, texts, losses = [], [], []
+    for first in range(0, len(photos), 64):
+        part = photos[first : first + 64]
+        views = square_views(vlm, part)
+        out = vlm.clip(vlm.normalize(views), vlm.tokenizer([photo.captions[0] for photo in part]).to(views.device))
+        images.append(out["image_features"])
+        texts.append(out["text_features"])
+        losses.append(float(loss.caption_loss(out["logits"].permute(0, 2, 1), out["labels"])))
+    if not images:
+        return {}
+    similarity = torch.cat(texts) @ torch.cat(images).T
+    rank = (similarity > similarity.diagonal()[:, None]).sum(1)
+    return {
+        "recall@1": float((rank < 1).float().mean()),
+        "recall@10": float((rank < 10).float().mean()),
+        "caption_loss": sum(losses) / len(losses),
+    }
+
+
+def square_views(vlm: VisionLanguageModel, photos: list[Photo]) -> torch.Tensor:
+    """Whole photos resized to the image tower's square, (N, 3, px, px) in [0, 1] on the model's device."""
+    size = vlm.image_px
+    crops = [torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255 for photo in photos]
+    resized = [nn.functional.interpolate(crop, (size, size), mode="bicubic", antialias=True) for crop in crops]
+    return torch.cat(resized).clamp(0, 1).to(vlm.get_buffer("mean").device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from model.vlm.tokenizer import UNKNOWN, WordTokenizer
 from model.vlm.vision_language import VisionLanguageModel
 
 
@@ -30,6 +31,7 @@ def caption_views(vlm: VisionLanguageModel, views: torch.Tensor, *, max_tokens: 
         raise ValueError("this vision-language model has no caption decoder; use a CoCa model or pass a caption")
     clip: Any = vlm.clip
     start, end = _special_ids(vlm.tokenizer)
+    never = [0, start, *([UNKNOWN] if isinstance(vlm.tokenizer, WordTokenizer) else [])]  # padding comes first
     _, image_tokens = clip._encode_image(vlm.normalize(views))
     limit = min(max_tokens or clip.context_length, clip.context_length)
     ids = torch.full((views.shape[0], 1), start, dtype=torch.long, device=views.device)
@@ -37,8 +39,7 @@ def caption_views(vlm: VisionLanguageModel, views: torch.Tensor, *, max_tokens: 
     for _ in range(limit - 1):
         _, text_tokens = clip._encode_text(ids)
         logits = clip.text_decoder(image_tokens, text_tokens)[:, -1]
-        logits[:, start] = -torch.inf
-        logits[:, 0] = -torch.inf  # padding
+        logits[:, never] = -torch.inf
         logits.scatter_(1, ids[:, -1:], -torch.inf)
         following = logits.argmax(-1).masked_fill(done, end)
         ids = torch.cat([ids, following[:, None]], 1)

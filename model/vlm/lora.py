@@ -31,7 +31,9 @@ def add_text_adapters(vlm: VisionLanguageModel) -> None:
     """
     text: Any = getattr(vlm.clip, "text", None)
     if text is None or not hasattr(text, "transformer"):
-        raise ConfigError("the text tower has no transformer to adapt; choose an open_clip model with a native text tower")
+        raise ConfigError(
+            "the text tower has no transformer to adapt; choose an open_clip model with a native text tower"
+        )
     config = LoraConfig(
         r=vlm.config.lora_rank,
         lora_alpha=vlm.config.lora_alpha,

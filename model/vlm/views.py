@@ -39,7 +39,7 @@ def photo_views(image: torch.Tensor, size: int, native: int) -> torch.Tensor:
 
 
 def mirror_to(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Extend (..., H, W) at the bottom and right by mirroring until it is at least height x width; 1 px sides repeat."""
+    """Mirror (..., H, W) at the bottom and right until it is at least height x width; a side of 1 px repeats."""
     rows = _mirror_index(image.shape[-2], max(height, image.shape[-2]), image.device)
     columns = _mirror_index(image.shape[-1], max(width, image.shape[-1]), image.device)
     if len(rows) == image.shape[-2] and len(columns) == image.shape[-1]:

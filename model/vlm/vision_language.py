@@ -50,6 +50,7 @@ class VisionLanguageModel(nn.Module):
         super().__init__()
         self.config = config
         self.tokenizer: Any
+        self.clip: Any  # open_clip is untyped
         if config.source == "inline":
             self.clip = _build_inline(config)
             self.tokenizer = WordTokenizer(words, config.context_length)
@@ -104,12 +105,12 @@ class VisionLanguageModel(nn.Module):
         for key, value in got.items():
             if value != getattr(self.config, key):
                 raise ConfigError(
-                    f"vlm.{key}: the configuration says {getattr(self.config, key)} but {self.config.source} has {value}; "
+                    f"vlm.{key}: got {getattr(self.config, key)} but {self.config.source} has {value}; "
                     f"set vlm.{key} to {value}"
                 )
 
 
-def _build_inline(config: VLMConfig) -> nn.Module:
+def _build_inline(config: VLMConfig) -> Any:
     heads = config.width // config.head_width
     text = {
         "context_length": config.context_length,
@@ -127,7 +128,7 @@ def _build_inline(config: VLMConfig) -> nn.Module:
         "pool_type": "avg",
         "output_tokens": True,
     }
-    clip: nn.Module = open_clip.CoCa(
+    clip = open_clip.CoCa(
         embed_dim=config.embed_dim,
         vision_cfg=vision,
         text_cfg={**text, "layers": config.text_layers, "embed_cls": True},
@@ -153,7 +154,7 @@ def _conv_stem(width: int, patch_px: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(channels, width, 1))
 
 
-def _build_named(source: str, pretrained: bool) -> tuple[nn.Module, Any, Any, Any]:
+def _build_named(source: str, pretrained: bool) -> tuple[Any, Any, Any, Any]:
     name, tag = source, None
     if source.startswith("open_clip:"):
         name, _, tag = source.removeprefix("open_clip:").partition("/")
