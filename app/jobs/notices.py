@@ -67,11 +67,12 @@ class NoticeReader:
 
     async def close(self) -> None:
         """Stop the reader; waiters still there get `QueueUnavailableError`."""
+        self._fail_waiters(QueueUnavailableError("The service is stopping; ask again in a moment."))
+        self._waiters.clear()  # ends the reader even where Python before 3.12 loses a cancellation
         task = self._task
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        self._fail_waiters(QueueUnavailableError("The service is stopping; ask again in a moment."))
 
     async def _last_id(self) -> bytes:
         rows = await call(self._redis, "XREVRANGE", self._stream, "+", "-", "COUNT", 1)

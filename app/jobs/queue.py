@@ -350,6 +350,8 @@ class JobQueue:
         except ResponseError as error:
             if not _is_missing_group(error):
                 raise
+            await self.ensure()
+            await self._scripts.retire(worker)
         self._held.pop(worker, None)
 
 
