@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -199,4 +199,19 @@ def _in_process(model: str | None) -> Backend:
 
 
 def _through_service(url: str) -> Backend:
-    raise NotImplementedError
+    from app.client import RemoteJob, VlmirClient
+
+    def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:
+        media_types: list[str] = []
+
+        def note(job: RemoteJob) -> None:
+            on_progress(job.step, job.steps_total or 1)
+            if job.result_media_type is not None:
+                media_types.append(job.result_media_type)
+
+        with VlmirClient(url) as client:
+            options = {name: value for name, value in asdict(order).items() if name != "mask"}
+            data = client.restore(image, mask=order.mask, on_progress=note, **options)
+        return data, media_types[-1]
+
+    return run

@@ -7,6 +7,8 @@ import pytest
 
 from app.jobs.job import JobState
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.settings import Settings
+from app.worker.__main__ import EXIT_UNUSABLE, _run
 from app.worker.held import Phase
 from app.worker.loop import LoopPolicy
 from app.worker.runner import Runner
@@ -129,3 +131,13 @@ async def test_job_in_hand_is_delivered_after_redis_came_back(namespace: str, ru
             assert (await queue.wait(later.id, WAIT_S)).state is JobState.SUCCEEDED
     finally:
         server.close()
+
+
+async def test_unknown_model_ends_the_worker_for_good(
+    redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(redis_url=redis_url, namespace=namespace, model="no-such-model")
+    assert await _run(settings, redis_url) == EXIT_UNUSABLE
+    assert "no-such-model" in caplog.text
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        assert await queue.workers() == []

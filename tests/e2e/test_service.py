@@ -1,0 +1,122 @@
+"""`vlmir serve` as a user starts it: photo in, photo out; a killed worker and a killed Redis in the middle of a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import redis
+
+from tests.support.workers import noise_png, read_pixels
+
+pytestmark = pytest.mark.slow
+START_S = 120.0  # the worker imports torch first
+JOB_S = 90.0
+
+
+@dataclass
+class Service:
+    """The supervisor process and its address."""
+
+    process: subprocess.Popen[str]
+    url: str
+    state_dir: Path
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10)
+
+    def submit(self, photo: bytes, **options: object) -> str:
+        answer = httpx.post(f"{self.url}/restore", params={k: str(v) for k, v in options.items()}, content=photo)
+        assert answer.status_code == 202, answer.text
+        path: str = answer.headers["location"]
+        return httpx.URL(path).path
+
+    def poll(self, path: str, *, until_step: int | None = None) -> dict[str, object]:
+        """Waits for the end of a job, or until it has done some steps."""
+        deadline = time.monotonic() + JOB_S
+        while True:
+            answer = self.get(path)
+            if answer.status_code != 503:  # Redis is away
+                job: dict[str, object] = answer.json()
+                is_over = job["state"] not in ("queued", "running")
+                if is_over or (until_step is not None and int(str(job["step"])) >= until_step):
+                    return job
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.02)
+
+    def worker_pid(self) -> int:
+        name: str = self.get("/readyz").json()["workers"][0]["name"]
+        return int(name.split("-")[-2])
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    state_dir = tmp_path_factory.mktemp("state")
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--model", "tiny"]
+    environment = os.environ | {"VLMIR_THREADS": "1", "VLMIR_LEASE_S": "3", "VLMIR_STATE_DIR": str(state_dir)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        ready = next(line for line in lines if line.startswith("VLMIR is ready at "))
+        yield Service(process, ready.split()[-1], state_dir)
+    finally:
+        process.kill()  # no effect on one that has stopped as it should
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def test_photo_goes_in_and_comes_out(service: Service) -> None:
+    path = service.submit(noise_png(90, 70), steps=2, seed=3)
+    job = service.poll(path)
+    assert (job["state"], job["step"], job["steps_total"]) == ("succeeded", 2, 2), job
+    result = service.get(f"{path}/result")
+    assert result.headers["content-type"] == "image/png"
+    assert read_pixels(result.content).shape == (70, 90, 3)
+    again = service.submit(noise_png(90, 70), steps=2, seed=3)
+    service.poll(again)
+    assert np.array_equal(read_pixels(service.get(f"{again}/result").content), read_pixels(result.content))
+
+
+def test_job_survives_the_death_of_redis_and_of_its_worker(service: Service) -> None:
+    path = service.submit(noise_png(400, 400), steps=40)
+    service.poll(path, until_step=1)
+    os.kill(_redis_pid(service), signal.SIGKILL)
+    service.poll(path, until_step=5)
+    first = service.worker_pid()
+    os.kill(first, signal.SIGKILL)
+    job = service.poll(path)
+    assert job["state"] == "succeeded", job
+    assert int(str(job["attempt"])) >= 2
+    assert service.worker_pid() != first
+    assert service.get(f"{path}/result").status_code == 200
+
+
+def test_sigterm_stops_everything_cleanly(service: Service) -> None:
+    path = service.submit(noise_png(200, 200), steps=10)
+    service.poll(path, until_step=1)
+    children = [service.worker_pid(), _redis_pid(service)]
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(60) == 0
+    assert service.process.stdout is not None
+    assert "VLMIR has stopped" in service.process.stdout.read()
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    with pytest.raises(httpx.ConnectError):
+        service.get("/healthz")
+
+
+def _redis_pid(service: Service) -> int:
+    with redis.Redis(unix_socket_path=str(service.state_dir / "redis" / "redis.sock")) as client:
+        return int(client.info("server")["process_id"])
