@@ -1,0 +1,186 @@
+"""The runner when forwards fail: memory runs out, values explode, something unexpected happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from app.errors import (
+    DeviceMemoryError,
+    InvalidImageError,
+    InvalidOptionError,
+    NonFiniteOutputError,
+    RestorationFailedError,
+)
+from app.images import ImageLimits
+from app.jobs.job import RestoreOptions
+from app.worker.engine import TileRef
+from app.worker.local import restore_locally
+from app.worker.runner import Runner, to_service_error
+from model.errors import ConfigError, NonFiniteError
+from model.pipeline import RestorationState, Restorer
+from tests.support.workers import noise_png, read_pixels, tiny_runner
+
+
+@dataclass
+class Faults:
+    """What goes wrong, by the seed of a job: NaN in half precision, NaN always, an unexpected error; or memory."""
+
+    nan_once: set[int] = field(default_factory=set)
+    nan_always: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
+    most_tiles: int = 1000
+    memory_error: Exception = field(default_factory=lambda: torch.OutOfMemoryError("CUDA out of memory"))
+    forwards: list[int] = field(default_factory=list)
+
+
+class FaultyRestorer:
+    """The real tiny restorer with faults in its forwards; NaN comes as the model reports it, mates served."""
+
+    def __init__(self, real: Restorer, faults: Faults) -> None:
+        self.real, self.faults = real, faults
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+    def forward_tiles(self, items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
+        self.faults.forwards.append(len(items))
+        if len(items) > self.faults.most_tiles:
+            raise self.faults.memory_error
+        if any(state.seed in self.faults.broken for state, _ in items):
+            raise ValueError("a bug")
+        bad_seeds = self.faults.nan_always | (set() if full_precision else self.faults.nan_once)
+        bad = [state for state, _ in items if state.seed in bad_seeds]
+        self.real.forward_tiles([(state, tile) for state, tile in items if state not in bad])
+        if bad:
+            raise NonFiniteError("NaN", bad[0])
+
+
+class FaultyRunner(Runner):
+    """A runner whose model has faults."""
+
+    def __init__(self, faults: Faults, real: Restorer) -> None:
+        super().__init__("tiny", "cpu", threads=1, batch_tiles=8, limits=ImageLimits())
+        self._restorer = FaultyRestorer(real, faults)  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="module")
+def real() -> Restorer:
+    return tiny_runner().restorer
+
+
+def begin(runner: Runner, seeds: Sequence[int]) -> list[TileRef]:
+    """One job of nine tiles per seed; gives all tiles, mixed."""
+    for seed in seeds:
+        begun = runner.begin(str(seed), runner.decode(noise_png(150, 150), None), RestoreOptions(steps=1, seed=seed))
+        assert begun.tiles == 9
+    return [TileRef(str(seed), tile, 0) for tile in range(9) for seed in seeds]
+
+
+def test_out_of_memory_halves_the_batch_and_runs_every_tile(real: Restorer) -> None:
+    for error in (torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: ")):
+        faults = Faults(most_tiles=2, memory_error=error)
+        runner = FaultyRunner(faults, real)
+        batch = begin(runner, [1])[:8]
+        report = runner.run(batch)
+        assert sorted(tile.tile_index for tile in report.ran) == list(range(8))
+        assert not report.failed
+        assert runner.batch_tiles == 2
+        assert faults.forwards == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_job_fails_when_not_even_one_tile_fits(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(most_tiles=0), real)
+    report = runner.run(begin(runner, [1])[:4])
+    assert report.ran == []
+    assert isinstance(report.failed["1"], DeviceMemoryError)
+    assert report.failed["1"].retryable
+
+
+def test_non_finite_job_is_tried_in_full_precision_and_then_fails_alone(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(nan_once={1}, nan_always={2}), real)
+    batch = begin(runner, [1, 2, 3])[:8]
+    report = runner.run(batch)
+    assert isinstance(report.failed.pop("2"), NonFiniteOutputError)
+    assert not report.failed
+    assert set(report.ran) == {tile for tile in batch if tile.job_id != "2"}
+    assert len(report.ran) == len(set(report.ran))
+
+
+def test_unexpected_error_costs_only_the_job_that_causes_it(real: Restorer, caplog: pytest.LogCaptureFixture) -> None:
+    runner = FaultyRunner(Faults(broken={2}), real)
+    batch = begin(runner, [1, 2, 3])[:8]
+    report = runner.run(batch)
+    assert isinstance(report.failed.pop("2"), RestorationFailedError)
+    assert not report.failed
+    assert set(report.ran) == {tile for tile in batch if tile.job_id != "2"}
+    assert "a bug" in caplog.text
+
+
+def test_result_equals_the_reference_whatever_went_wrong(real: Restorer) -> None:
+    photo = noise_png(100, 120, seed=4)
+    options = RestoreOptions(steps=2, seed=1)
+    calm = restore_locally(FaultyRunner(Faults(), real), photo, options)
+    rough = restore_locally(FaultyRunner(Faults(most_tiles=2, nan_once={1}), real), photo, options)
+    assert np.abs(read_pixels(calm.data).astype(int) - read_pixels(rough.data)).max() <= 1
+    image = torch.from_numpy(read_pixels(photo).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    expected = real.restore(image, steps=2, seed=1).image[0].permute(1, 2, 0).numpy()
+    assert np.abs(read_pixels(calm.data) / 255 - expected).max() <= 0.5 / 255 + 1e-4
+    assert calm.steps == 2
+
+
+def test_progress_counts_every_tile(real: Restorer) -> None:
+    seen: list[tuple[int, int]] = []
+    runner = FaultyRunner(Faults(), real)
+    restore_locally(runner, noise_png(150, 150), RestoreOptions(steps=2), on_progress=lambda *now: seen.append(now))
+    assert seen[-1] == (18, 18)
+    assert seen == sorted(seen)
+
+
+def test_memory_of_a_job_is_freed_when_it_fails_or_ends(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(broken={2}), real)
+    runner.run(begin(runner, [1, 2]))
+    assert set(runner._running) == {"1"}
+    runner.discard("1")
+    runner.discard("1")
+    assert not runner._running
+
+
+def test_warm_up_measures_states_and_keeps_nothing(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(), real)
+    runner.warm_up()
+    assert runner.estimate_state_bytes(1000, 1000) >= 12_000_000
+    assert runner.state_budget_bytes() > 0
+    assert not runner._running
+
+
+def test_warm_up_fails_when_the_model_cannot_run(real: Restorer) -> None:
+    with pytest.raises(DeviceMemoryError):
+        FaultyRunner(Faults(most_tiles=0), real).warm_up()
+
+
+def test_batches_are_cut_so_that_few_places_stay_empty_on_a_cpu(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(), real)
+    assert [runner.padded_tiles(n) for n in (1, 2, 3, 4, 5, 6, 7, 8)] == [1, 0, 1, 0, 1, 0, 1, 0]
+
+
+def test_errors_become_public_ones_without_private_words() -> None:
+    assert isinstance(to_service_error(ConfigError("quality 'x': expected 'fast'")), RestorationFailedError)
+    assert "secret" not in to_service_error(KeyError("secret")).detail
+    option = InvalidOptionError("steps")
+    assert to_service_error(option) is option
+
+
+def test_bad_upload_and_unknown_model_are_public_errors() -> None:
+    runner = Runner("no-such-model", "cpu", 1, 8, ImageLimits())
+    assert runner.name == "no-such-model"
+    with pytest.raises(InvalidImageError):
+        runner.decode(noise_png()[:200], None)
+    with pytest.raises(RestorationFailedError, match="no-such-model"):
+        runner.load()
+    with pytest.raises(RuntimeError, match="not loaded"):
+        runner.warm_up()
