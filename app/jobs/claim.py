@@ -56,6 +56,11 @@ class Claim:
     priority: str
     worker: str
 
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self.job.id
+
 
 @dataclass(frozen=True)
 class Renewal:

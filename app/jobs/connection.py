@@ -24,21 +24,24 @@ MAX_CONNECTIONS = 32
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY")
 
 
-def connect(url: str) -> Redis:
-    """Give a client whose pool is bounded and that never repeats a command on its own.
+def connect(url: str, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+    """Give a client with a bounded pool.
 
-    A repeated claim could take jobs twice; who may repeat what is decided by the callers.
+    It sends a command once more when its connection turns out to be broken, because every pooled connection is after a
+    restart of the server. That is safe for all we send: commits answer a repetition as they did the first time, and a
+    repeated claim finds what the lost answer held (see `lua/claim.lua`). Silence is never answered with a repetition.
 
     Args:
         url: redis://, rediss:// or unix:// address.
+        socket_timeout_s: Silence in seconds that counts as absence; above the longest blocking read.
     """
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
-        timeout=SOCKET_TIMEOUT_S,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
+        timeout=socket_timeout_s,
+        socket_timeout=socket_timeout_s,
+        socket_connect_timeout=socket_timeout_s,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         protocol=2,
     )
     return Redis.from_pool(pool)

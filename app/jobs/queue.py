@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from app.errors import JobNotFoundError, QueueFullError, ResultGoneError, ResultNotReadyError
 from app.jobs.blobs import BlobStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
-from app.jobs.codec import decode_job, encode_findings, encode_job
+from app.jobs.codec import CodecError, decode_job, encode_findings, encode_job
 from app.jobs.connection import BLOCK_MS, call, connect
 from app.jobs.job import PRIORITIES, JobState
 from app.jobs.keys import GROUP, Keys
@@ -248,24 +248,26 @@ class JobQueue:
                 taken, last_ids = await self._scripts.claim(
                     worker, self._instance, limit, self._claimed_count, tuple(held)
                 )
-            claims = []
-            for item in taken:
-                claim = await self._load(worker, item)
-                if claim is not None:
-                    held.add(item.entry_id)
-                    claims.append(claim)
+            loaded = [await self._load(worker, item) for item in taken]
+            claims = [claim for claim in loaded if claim is not None]
+            # Only now: what an error above kept from the caller counts as lost and is given again by the next claim.
+            held.update(claim.entry_id for claim in claims)
             self._claimed_count += len(claims)
         return claims, last_ids
 
     async def _load(self, worker: str, taken: Taken) -> Claim | None:
-        job = decode_job(taken.fields)
+        try:
+            job = decode_job(taken.fields)
+        except CodecError as error:
+            # Written by another release: a worker of that one may be able to read it.
+            await self._scripts.fail(taken, "record_unreadable", str(error), retryable=True)
+            return None
         image = await self._blobs.get(self._keys.image(job.id))
         mask = await self._blobs.get(self._keys.mask(job.id))
-        claim = Claim(job, image or b"", mask, taken.fence, taken.entry_id, taken.priority, worker)
         if image is None:
-            await self._scripts.fail(claim, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
+            await self._scripts.fail(taken, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
             return None
-        return claim
+        return Claim(job, image, mask, taken.fence, taken.entry_id, taken.priority, worker)
 
     async def renew(self, claim: Claim) -> Renewal:
         """Prolong the lease by its full length; call it every quarter of the lease."""
@@ -306,7 +308,7 @@ class JobQueue:
         Returns:
             False when the result was not taken: the job went to another worker, is over, or was canceled.
         """
-        name = self._keys.result(claim.job.id, claim.fence)
+        name = self._keys.result(claim.job_id, claim.fence)
         await self._blobs.put(name, image, self.policy.result_ttl_s)
         done = await self._scripts.finish(claim, media_type, caption or "", encode_findings(findings), steps_total)
         self._release(claim)

@@ -38,6 +38,11 @@ class Taken:
     fence: int
     fields: Mapping[bytes, bytes]
 
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self.fields[b"id"].decode()
+
 
 class Scripts:
     """The scripts of one queue. All methods raise `QueueUnavailableError` while Redis cannot work.
@@ -113,7 +118,7 @@ class Scripts:
         """Commit a stored result; False when refused."""
         return bool(await self._run("finish", *_held(claim), media_type, caption, findings, steps_total))
 
-    async def fail(self, claim: Claim, code: str, detail: str, retryable: bool) -> bool:
+    async def fail(self, claim: Claim | Taken, code: str, detail: str, retryable: bool) -> bool:
         """End an attempt with an error; False when stale."""
         return bool(await self._run("fail", *_held(claim), code, detail, int(retryable)))
 
@@ -138,5 +143,5 @@ class Scripts:
         return int(await self._run("retire", worker))
 
 
-def _held(claim: Claim) -> tuple[str, int, str]:
-    return claim.job.id, claim.fence, claim.entry_id
+def _held(claim: Claim | Taken) -> tuple[str, int, str]:
+    return claim.job_id, claim.fence, claim.entry_id

@@ -305,6 +305,18 @@ async def test_job_without_its_photo_fails_and_says_so(
     assert (await queues[0].get(job.id)).error_code == "input_lost"
 
 
+async def test_record_of_another_release_fails_alone(
+    queues: tuple[JobQueue, JobQueue], redis: Redis, namespace: str
+) -> None:
+    strange, usual = await submit(queues[0]), await submit(queues[0])
+    await call(redis, "HSET", Keys(namespace).job(strange.id), "version", "99")
+    assert [claim.job.id for claim in await queues[0].claim("ada", 5, 0)] == [usual.id]
+    for _ in range(queues[0].policy.max_deliveries):
+        assert await queues[1].claim("bob", 1, 0) == []
+    record = await call(redis, "HGETALL", Keys(namespace).job(strange.id))
+    assert (record[b"state"], record[b"error_code"]) == (b"failed", b"record_unreadable")
+
+
 async def test_consumers_of_silent_workers_are_forgotten(
     queues: tuple[JobQueue, JobQueue], redis: Redis, namespace: str
 ) -> None:
