@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import httpx
 
+from app import errors
 from app.errors import JobCanceledError, JobFailedError, ResultNotReadyError, ServiceError
 from app.jobs.job import Finding, JobState
 
@@ -260,17 +261,16 @@ def error_of(answer: httpx.Response) -> ServiceError:
         return ResultNotReadyError(str(problem.get("state", "unknown")), detail, retry_after_s=retry_after_s)
     if code == JobFailedError.code:
         return JobFailedError(detail, error_code=problem.get("error_code"))
-    kind = _kinds(ServiceError).get(str(code))
+    kind = _known_errors().get(str(code))
     if kind is None:
         return RemoteError(detail, remote_status=answer.status_code, remote_code=code)
     return kind(detail, retry_after_s=retry_after_s)
 
 
-def _kinds(base: type[ServiceError]) -> dict[str, type[ServiceError]]:
-    found = {base.code: base} if base is not RemoteError else {}
-    for kind in base.__subclasses__():
-        found |= _kinds(kind)
-    return found
+def _known_errors() -> dict[str, type[ServiceError]]:
+    """Give the public errors by code, without the classes that other modules derive from them."""
+    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError))
+    return {kind.code: kind for kind in kinds}
 
 
 def _job_of(answer: httpx.Response) -> RemoteJob:
