@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from app.api.deps import make_services
 from app.api.middleware import RequestEnvelope
+from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
 from app.api.routes import health, jobs, page, restore
 from app.errors import QueueUnavailableError
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     add_problem_handlers(app)
+    describe_errors_as_problems(app)
     app.add_middleware(RequestEnvelope)
     for routes in (restore, jobs, health, page):
         app.include_router(routes.router)

@@ -86,7 +86,7 @@ class JobModel(BaseModel):
 
 
 def job_path(request: Request, job_id: str) -> str:
-    """Give the path of a job as the caller sees it, behind a proxy with a path prefix too."""
+    """Give the path of a job as the caller sees it (with the prefix under which the server was told it runs)."""
     return f"{request.scope.get('root_path', '').rstrip('/')}/jobs/{job_id}"
 
 

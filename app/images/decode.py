@@ -12,8 +12,8 @@ from app.errors import InvalidImageError, InvalidMaskError
 from app.images.colour import bleed_colour, to_plain_mode
 from app.images.deep import is_deep_colour, read_deep_colour
 from app.images.formats import FORMATS
-from app.images.header import inspect, open_image, reading_errors
-from app.images.metadata import kept_exif, kept_icc
+from app.images.header import SIDEWAYS, inspect, open_image, reading_errors
+from app.images.metadata import kept_dpi, kept_exif, kept_icc
 from app.images.photo import ImageInfo, ImageLimits, Photo, PixelArray
 
 _MASK_THRESHOLD = 128
@@ -43,6 +43,7 @@ def decode(data: bytes, limits: ImageLimits) -> Photo:
             samples = np.asarray(plain)
         is_managed = image.mode in ("CMYK", "LAB")  # converted to sRGB, so the old profile no longer fits
         icc = None if is_managed else image.info.get("icc_profile")
+        dpi = kept_dpi(image.info.get("dpi"), is_sideways=opened.orientation in SIDEWAYS)
     if samples.ndim == 2:
         samples = samples[..., None]
     samples = turn_upright(samples, opened.orientation)
@@ -53,7 +54,7 @@ def decode(data: bytes, limits: ImageLimits) -> Photo:
     rgb: PixelArray = np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
     if alpha is not None:
         rgb = bleed_colour(rgb, alpha)
-    return Photo(rgb, alpha, is_gray, kept_icc(icc, is_gray=is_gray), exif, info.format)
+    return Photo(rgb, alpha, is_gray, kept_icc(icc, is_gray=is_gray), exif, info.format, dpi)
 
 
 def check(data: bytes, limits: ImageLimits) -> ImageInfo:
@@ -118,7 +119,7 @@ def check_mask_size(info: ImageInfo, width: int, height: int) -> None:
 
 def turn_upright(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """Apply an EXIF orientation (1..8) to samples (H, W, C)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         samples = samples.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         samples = samples[::-1]

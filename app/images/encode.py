@@ -1,4 +1,4 @@
-"""Pixels back to bytes, with the alpha, grayness, profile, EXIF block and depth of the photo they came from."""
+"""Pixels back to bytes, with the alpha, grayness, profile, EXIF block, resolution and depth of the photo."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def encode(photo: Photo, rgb: PixelArray, format: str | None, quality: int = 92)
         else:
             samples = np.concatenate((samples, alpha[..., None]), axis=-1)
     if form.name == "tiff":
-        return encode_tiff(samples, photo.icc, photo.exif), form.media_type
+        return encode_tiff(samples, photo), form.media_type
     if depth == np.uint16:
-        return encode_png16(samples, photo.icc, photo.exif), form.media_type
+        return encode_png16(samples, photo), form.media_type
     return _write(samples, form, photo, quality), form.media_type
 
 
@@ -119,6 +119,8 @@ def _write(samples: npt.NDArray[np.uint8], form: ImageFormat, photo: Photo, qual
     options: dict[str, Any] = {"icc_profile": photo.icc}
     if photo.exif is not None:
         options["exif"] = photo.exif
+    if photo.dpi is not None and form.name in ("jpeg", "png"):
+        options["dpi"] = photo.dpi
     if form.name == "jpeg":
         # Full colour resolution: restored edges would smear at half of it.
         options |= {"quality": quality, "subsampling": 0}

@@ -28,7 +28,8 @@ from app.errors import (
 from app.images.formats import FORMATS, ImageFormat, describe_unknown, sniff_format
 from app.images.photo import ImageInfo, ImageLimits
 
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 _FIRST_FRAME_COUNTS = ("jpeg", "heic")  # MPO: the others are previews or the second eye; HEIC: the others are a burst
 # Each scan of a progressive JPEG walks over the whole picture, so that a small file with thousands of them would keep
 # a core busy for hours. Real encoders write about ten; a phone's MPO holds a few pictures.
@@ -85,7 +86,7 @@ def open_image(data: bytes, limits: ImageLimits) -> Iterator[OpenedImage]:
                 raise AnimatedImageError("The file holds more than one frame or page. Send a single picture.")
             frames = int(getattr(image, "n_frames", 1)) if form.name in _FIRST_FRAME_COUNTS else 1
             orientation = _orientation(image, form, data)
-            width, height = image.size[::-1] if orientation in _SIDEWAYS else image.size
+            width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
             info = ImageInfo(form.name, form.media_type, width, height, image.mode, bits_of(image), frames)
             yield OpenedImage(image, info, orientation)
 

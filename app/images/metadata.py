@@ -1,4 +1,4 @@
-"""What of a file's metadata travels on to the result: the EXIF block without orientation, and a fitting ICC profile."""
+"""What of a file's metadata travels on: EXIF block without orientation, fitting ICC profile, dots per inch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 _MAX_EXIF_BYTES = 65_533 - 6  # what one JPEG segment can hold
 _MAX_ICC_BYTES = 4 * 1024 * 1024
 _ICC_HEADER_BYTES = 128
+_MAX_DPI = 65_535  # JPEG has two bytes for it
 
 # Tags that describe how the old file stored its pixels. In a TIFF file they lie among the EXIF tags.
 _LAYOUT_TAGS = frozenset(
@@ -50,6 +51,24 @@ def kept_exif(image: Image.Image, width: int, height: int) -> bytes | None:
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error):
         return None  # cameras and editors write broken blocks; the photo matters more
     return packed if 0 < len(packed) <= _MAX_EXIF_BYTES else None
+
+
+def kept_dpi(dpi: object, *, is_sideways: bool) -> tuple[float, float] | None:
+    """Give dots per inch (across, down) of the upright photo, or None if the file says nothing believable.
+
+    Args:
+        dpi: What the file carried, as Pillow gives it.
+        is_sideways: Whether turning the photo upright swaps its sides.
+    """
+    if not isinstance(dpi, tuple) or len(dpi) != 2:
+        return None
+    try:
+        across, down = float(dpi[0]), float(dpi[1])
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    if not (1 <= across <= _MAX_DPI and 1 <= down <= _MAX_DPI):  # false for NaN too
+        return None
+    return (down, across) if is_sideways else (across, down)
 
 
 def kept_icc(icc: object, *, is_gray: bool) -> bytes | None:

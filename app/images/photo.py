@@ -60,6 +60,7 @@ class Photo:
         icc: Colour profile that belongs to the colours, or None (sRGB is then meant).
         exif: EXIF block that starts with "Exif", without an orientation, or None.
         format: Name of the format of the file.
+        dpi: Dots per inch across and down, or None if the file does not say.
     """
 
     rgb: PixelArray
@@ -68,6 +69,7 @@ class Photo:
     icc: bytes | None
     exif: bytes | None
     format: str
+    dpi: tuple[float, float] | None = None
 
     @property
     def width(self) -> int:

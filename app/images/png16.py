@@ -8,28 +8,33 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+from app.images.photo import Photo
+
 _ROWS_AT_ONCE = 256
 _COMPRESSION_LEVEL = 4  # 16-bit photos hardly shrink further, and level 9 takes ten times longer
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _SUB, _UP = 1, 2
 _EXIF_PREFIX = b"Exif\0\0"
+_METRES_PER_INCH = 0.0254
 
 
-def encode_png16(samples: npt.NDArray[np.uint16], icc: bytes | None, exif: bytes | None) -> bytes:
+def encode_png16(samples: npt.NDArray[np.uint16], photo: Photo) -> bytes:
     """Write a PNG file with 16 bits per sample.
 
     Args:
         samples: (H, W, C) with C 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
-        icc: Colour profile or None.
-        exif: EXIF block or None.
+        photo: Gives profile, EXIF block and resolution.
     """
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header)]
-    if icc is not None:
-        parts.append(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc)))
-    if exif is not None:
-        parts.append(_chunk(b"eXIf", exif.removeprefix(_EXIF_PREFIX)))
+    if photo.icc is not None:
+        parts.append(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(photo.icc)))
+    if photo.dpi is not None:
+        across, down = (round(dots / _METRES_PER_INCH) for dots in photo.dpi)
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+    if photo.exif is not None:
+        parts.append(_chunk(b"eXIf", photo.exif.removeprefix(_EXIF_PREFIX)))
     parts += [_chunk(b"IDAT", _png_rows(samples)), _chunk(b"IEND", b"")]
     return b"".join(parts)
 

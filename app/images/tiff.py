@@ -13,7 +13,7 @@ from itertools import accumulate
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from app.images.photo import PixelArray
+from app.images.photo import Photo, PixelArray
 
 _ROWS_AT_ONCE = 256
 _COMPRESSION_LEVEL = 6
@@ -21,19 +21,18 @@ _UNDEFINED = 7  # type number of bytes without meaning to a reader
 _ICC_TAG = 34675
 
 
-def encode_tiff(samples: PixelArray, icc: bytes | None, exif: bytes | None) -> bytes:
+def encode_tiff(samples: PixelArray, photo: Photo) -> bytes:
     """Write a little-endian TIFF file.
 
     Args:
         samples: (H, W, C) with C 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
-        icc: Colour profile or None.
-        exif: EXIF block or None; one that a TIFF directory cannot hold is left out.
+        photo: Gives profile, resolution and EXIF block; a block that a TIFF directory cannot hold is left out.
     """
     strips = [_strip(samples[top : top + _ROWS_AT_ONCE]) for top in range(0, len(samples), _ROWS_AT_ONCE)]
     try:
-        directory = _directory(samples, strips, icc, exif)
+        directory = _directory(samples, strips, photo, photo.exif)
     except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        directory = _directory(samples, strips, icc, None)
+        directory = _directory(samples, strips, photo, None)
     return b"".join([directory, *strips])
 
 
@@ -43,7 +42,7 @@ def _strip(rows: PixelArray) -> bytes:
     return zlib.compress(differences.tobytes(), _COMPRESSION_LEVEL)
 
 
-def _directory(samples: PixelArray, strips: list[bytes], icc: bytes | None, exif: bytes | None) -> bytes:
+def _directory(samples: PixelArray, strips: list[bytes], photo: Photo, exif: bytes | None) -> bytes:
     height, width, channels = samples.shape
     tags = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     if exif is not None:
@@ -65,9 +64,12 @@ def _directory(samples: PixelArray, strips: list[bytes], icc: bytes | None, exif
     tags[ExifTags.Base.Predictor] = 2  # horizontal differences
     if channels in (2, 4):
         tags[ExifTags.Base.ExtraSamples] = 2  # alpha that is not multiplied into the colours
-    if icc is not None:
+    if photo.icc is not None:
         tags.tagtype[_ICC_TAG] = _UNDEFINED
-        tags[_ICC_TAG] = icc
+        tags[_ICC_TAG] = photo.icc
+    if photo.dpi is not None:
+        tags[ExifTags.Base.XResolution], tags[ExifTags.Base.YResolution] = photo.dpi
+        tags[ExifTags.Base.ResolutionUnit] = 2  # inch
     sizes = [len(strip) for strip in strips]
     tags[ExifTags.Base.StripByteCounts] = tuple(sizes)
     # Pillow adds the length of the directory, which lies before the strips.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from app.errors import InvalidOptionError
 from app.images import OUTPUT_FORMATS, ImageLimits, Photo, check_output, decode, encode
+from app.images.metadata import kept_dpi
 from tests.support import sample_photos as samples
 
 LIMITS = ImageLimits()
@@ -150,6 +151,22 @@ def test_profile_and_exif_travel_on(form: str, depth: int) -> None:
     assert samples.ORIENTATION not in kept
     assert kept.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
     assert (back.width, back.height) == (32, 48)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("form", ["jpeg", "png", "tiff"])
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF"])
+def test_resolution_of_a_scan_travels_on(source: str, form: str, depth: int) -> None:
+    upload = decode(samples.saved(samples.picture(), source, dpi=(300, 600)), LIMITS)
+    rgb = upload.rgb if depth == 8 else upload.rgb.astype(np.uint16) * 257
+    with Image.open(io.BytesIO(encode(upload, rgb, form)[0])) as result:
+        assert result.info["dpi"] == pytest.approx((300, 600), abs=0.02)
+
+
+def test_resolution_turns_with_the_photo_and_nonsense_is_dropped() -> None:
+    assert decode(samples.jpeg(orientation=6, dpi=(300, 600)), LIMITS).dpi == pytest.approx((600, 300))
+    for odd in ((0, 0), (float("nan"), 5), (1e9, 72), None, "72", (72,)):
+        assert kept_dpi(odd, is_sideways=False) is None
 
 
 def test_formats_with_short_sides_are_refused_by_name() -> None:

@@ -44,9 +44,9 @@ LIMITS = ImageLimits()
 @pytest.mark.filterwarnings("ignore")
 def test_header_is_enough_to_refuse(data: bytes, code: str, status: int) -> None:
     inspect_error(data)  # the first call loads a decoder's module
-    started = time.perf_counter()
+    started = time.process_time()  # not the clock on the wall: the machine may be busy with something else
     error = inspect_error(data)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
     assert (error.code, error.status) == (code, status)
     assert error.detail
 

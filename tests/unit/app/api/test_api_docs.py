@@ -47,4 +47,8 @@ def test_every_path_and_option_is_documented() -> None:
         item["name"] for item in restore["parameters"]
     }
     for status in ("400", "413", "415", "422", "503"):
-        assert "application/problem+json" in restore["responses"][status]["content"]
+        assert restore["responses"][status]["content"] == {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+    assert restore["responses"]["202"]["content"]["application/json"]["schema"]["$ref"].endswith("JobModel")
