@@ -42,6 +42,7 @@ def connect(url: str, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
         socket_timeout=socket_timeout_s,
         socket_connect_timeout=socket_timeout_s,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        retry_on_error=[RedisConnectionError],  # redis-py before 6 asks for both
         protocol=2,
     )
     return Redis.from_pool(pool)
