@@ -40,12 +40,21 @@ class Guidance(nn.Module):
         self.vlm.requires_grad_(False)
 
     @classmethod
-    def load(cls, config: ModelConfig, folder: ModelFolder) -> Guidance:
-        """Read the vision-language model and, where they are there, adapters and predictor."""
+    def load(cls, config: ModelConfig, folder: ModelFolder, *, trained: bool = True) -> Guidance:
+        """Read the vision-language model, its adapters and the predictor.
+
+        Args:
+            config: Of the folder.
+            folder: Where the weights are.
+            trained: False accepts that adapters (of a model with captions) and predictor are not trained yet.
+
+        Raises:
+            CheckpointError: Weights are missing, damaged or do not fit.
+        """
         guidance = cls(config, folder.load_vlm(config))
-        if folder.has("lora"):
+        if folder.has("lora") or (trained and guidance.vlm.has_captions):
             folder.load_part("lora", guidance.vlm.clip, only=MARK)
-        if folder.has("predictor"):
+        if folder.has("predictor") or trained:
             folder.load_part("predictor", guidance.predictor)
         return guidance
 

@@ -134,7 +134,7 @@ def predictor(
     target = choose_device(device)
     try:
         folder = ModelFolder(out)
-        guidance = Guidance.load(folder.load_config(), folder).to(target)
+        guidance = Guidance.load(folder.load_config(), folder, trained=False).to(target)
         if guidance.vlm.has_captions and not folder.has("lora"):
             photos = load_photos(caption_data or data, exclude=names)
             order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -149,11 +149,11 @@ def predictor(
                 task, run_options(out, None, align_budget, seed, precision, learning_rate=5e-4, warmup_steps=50)
             )
             guidance.vlm.requires_grad_(False)
-        photos = load_photos(data, min_side=224, exclude=names)
+        photos = load_photos(data, min_side=320, exclude=names)
         trained, unseen = split_photos(photos)
         run_training(
-            PredictorTask(guidance, trained, unseen, target, batch_size or 24),
-            run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 8e-4),
+            PredictorTask(guidance, trained, unseen, target, batch_size or 16),
+            run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3, warmup_steps=50),
         )
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,10 @@ from model.guidance import Guidance
 from model.train.photos import Photo, crop_photo
 from model.vlm.vision_language import ImageFeatures
 
-_REGION_PX = 224
-_TRAINING_CROPS = 2
+_REGION_PX = (160, 224, 320)  # photos of several sizes: from hardly shrunk in the whole-photo view to clearly shrunk
+_TRAINING_CROPS = 1
+_REPLAYED = 48  # per step: the frozen tower is most of the cost, so its features are learnt from several times
+_MEMORY = 4096
 
 
 @dataclass(frozen=True)
@@ -35,25 +38,36 @@ class PredictorBatch:
     severities: torch.Tensor
 
 
+class Example(NamedTuple):
+    """Tower features of one damaged region, the clean region's embedding, and what was applied."""
+
+    embedding: torch.Tensor
+    tokens: torch.Tensor
+    early: torch.Tensor
+    target: torch.Tensor
+    severities: torch.Tensor
+
+
 class PredictorTask:
     """Trains the predictor on damage made on the fly.
 
     Args:
         guidance: Its vision-language model is trained and stays frozen.
-        photos: Clean photos, at least 224 px on each side.
+        photos: Clean photos, at least 320 px on each side (`load_photos` enlarges smaller ones).
         held_out: Photos for the figures.
         device: Where to train.
-        batch_size: Regions per step.
+        batch_size: New regions per step.
     """
 
     name = "predictor"
     progress = 0.0
 
     def __init__(
-        self, guidance: Guidance, photos: list[Photo], held_out: list[Photo], device: torch.device, batch_size: int = 24
+        self, guidance: Guidance, photos: list[Photo], held_out: list[Photo], device: torch.device, batch_size: int = 16
     ) -> None:
         self.guidance, self.photos, self.device, self.batch_size = guidance.to(device), photos, device, batch_size
         self.module: nn.Module = guidance.predictor
+        self._memory: list[Example] = []
         self._held_out = [self._make(held_out, torch.Generator().manual_seed(900 + part), 32) for part in range(8)]
 
     def batch(self, step: int, generator: torch.Generator) -> PredictorBatch:
@@ -61,12 +75,18 @@ class PredictorTask:
         return self._make(self.photos, generator, self.batch_size)
 
     def loss(self, batch: PredictorBatch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        """Sum of the four terms."""
+        """Sum of the four terms over new regions and replayed ones."""
         features, target = self._features(batch)
-        prediction = self.guidance.predict(features)
-        present = (batch.severities > 0).float()
+        rows = zip(features.embedding, features.tokens, features.early, target, batch.severities, strict=True)
+        new = [Example(*row) for row in rows]
+        replayed = torch.randint(max(1, len(self._memory)), (_REPLAYED,), generator=generator).tolist()
+        examples = new + [self._memory[index] for index in replayed if self._memory]
+        self._memory = (self._memory + new)[-_MEMORY:]
+        embedding, tokens, early, target, severities = (torch.stack(column) for column in zip(*examples, strict=True))
+        prediction = self.guidance.predict(ImageFeatures(embedding, tokens, early))
+        present = (severities > 0).float()
         classes = F.binary_cross_entropy_with_logits(prediction.logits.float(), present)
-        error = (prediction.severities.float() - batch.severities).abs()
+        error = (prediction.severities.float() - severities).abs()
         severity = (error * present).sum() / present.sum().clamp(min=1)
         contrast = supervised_contrast(prediction.degradation.float(), present)
         content = 1 - F.cosine_similarity(prediction.content.float(), target.float()).mean()
@@ -102,7 +122,8 @@ class PredictorTask:
 
     def _make(self, photos: list[Photo], generator: torch.Generator, count: int) -> PredictorBatch:
         chosen = torch.randint(len(photos), (count,), generator=generator).tolist()
-        crops = [crop_photo(photos[index], _REGION_PX, generator, max_shrink=3.0) for index in chosen]
+        side = _REGION_PX[int(torch.randint(len(_REGION_PX), (1,), generator=generator))]
+        crops = [crop_photo(photos[index], side, generator, max_shrink=2.0) for index in chosen]
         clean = torch.stack(crops).to(self.device).float() / 255
         severities = sample_severities(count, generator=generator, identity_probability=0.08, device=self.device)
         damaged = degrade_mixture(clean, severities, generator=generator).image
