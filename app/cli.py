@@ -52,7 +52,7 @@ def root(
 
 def main() -> None:
     """Run the program with the arguments of this process."""
-    app()
+    app(prog_name="vlmir")
 
 
 if __name__ == "__main__":

@@ -70,26 +70,16 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def _describe_model(name: str, *, is_default: bool) -> dict[str, Any]:
-    from model.checkpoint import WEIGHTS_DIR
-    from model.config import load_config
-    from model.pipeline import Restorer
+    """Tell about a model by its files alone: importing torch would take longer than all the rest."""
+    from model.config import CONFIG_DIR, load_config
 
-    config = load_config(name)
-    files = sorted((WEIGHTS_DIR / name).glob("*.safetensors"))
-    parameters: int | None = None
-    if files:
-        weights = f"{sum(file.stat().st_size for file in files) / MIB:.1f} MiB"
-        parameters = sum(_count_parameters(file) for file in files)
-    elif name == "tiny":
-        weights = "random"
-        parameters = Restorer.load(name).parameters_count
-    else:
-        weights = "none"
+    files = sorted((CONFIG_DIR.parent / "weights" / name).glob("*.safetensors"))
+    absent = "random" if name == "tiny" else "none"
     return {
         "name": name,
-        "description": config.description,
-        "parameters": parameters,
-        "weights": weights,
+        "description": load_config(name).description,
+        "parameters": sum(_count_parameters(file) for file in files) if files else None,
+        "weights": f"{sum(file.stat().st_size for file in files) / MIB:.1f} MiB" if files else absent,
         "default": is_default,
     }
 

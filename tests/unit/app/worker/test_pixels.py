@@ -37,7 +37,8 @@ def test_mask_is_one_where_pixels_are_missing() -> None:
 
 def test_shape_only_keeps_shape_and_type_but_no_memory() -> None:
     empty = shape_only(np.ones((3000, 4000, 3), np.uint16))
-    assert (empty.shape, empty.dtype) == ((3000, 4000, 3), np.uint16)
+    assert empty.shape == (3000, 4000, 3)
+    assert empty.dtype == np.dtype(np.uint16)
     assert empty.strides == (0, 0, 0)
 
 

@@ -1,0 +1,170 @@
+"""The command line as a user types it, with the tiny model in this process."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from tests.support.sample_photos import jpeg, png
+from tests.support.workers import noise_png, read_pixels
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VLMIR_THREADS", "1")
+    monkeypatch.setenv("VLMIR_MODEL", "tiny")
+    monkeypatch.setenv("VLMIR_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("VLMIR_REDIS_URL", raising=False)
+
+
+def vlmir(*arguments: object) -> Any:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_help_and_version_need_no_heavy_imports() -> None:
+    script = (
+        "import sys, app.cli, typer.testing as t; r = t.CliRunner().invoke(app.cli.app, ['--help']);"
+        "assert 'restore' in r.output and 'serve' in r.output, r.output;"
+        "heavy = {'torch', 'numpy', 'fastapi', 'redis', 'PIL', 'pydantic', 'httpx'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert vlmir("--version").output.startswith("vlmir")
+
+
+def test_supervisor_needs_no_torch_and_no_web_framework() -> None:
+    script = (
+        "import sys, app.commands.supervisor, app.settings;"
+        "sys.exit(str({'torch', 'fastapi', 'uvicorn', 'numpy', 'redis'} & set(sys.modules) or '') or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_restore_writes_the_photo_in_the_format_of_the_name(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(png(70, 50))
+    result = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "new" / "out.jpg", "--steps", "1")
+    assert result.exit_code == 0, result.output
+    data = (tmp_path / "new" / "out.jpg").read_bytes()
+    assert data.startswith(b"\xff\xd8")
+    assert read_pixels(data).shape == (50, 70, 3)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.jpg"]
+
+
+def test_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(noise_png(70, 50))
+    outputs = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        vlmir("restore", tmp_path / "in.png", "-o", tmp_path / name, "--steps", "1", "--seed", seed)
+        outputs.append((tmp_path / name).read_bytes())
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    files = {"a.jpg": jpeg(70, 50), "bad.jpg": b"no photo", "c.png": png(50, 70)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    missing = tmp_path / "missing.png"
+    inputs = [tmp_path / name for name in files]
+    result = vlmir("restore", *inputs, missing, "--out-dir", tmp_path / "out", "--steps", "1")
+    assert result.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "c.png"]
+    assert "bad.jpg: " in result.output
+    assert "No such file" in result.output
+
+
+def test_input_is_never_overwritten(tmp_path: Path) -> None:
+    photo = tmp_path / "in.png"
+    photo.write_bytes(png(70, 50))
+    before = photo.read_bytes()
+    (tmp_path / "link.png").symlink_to(photo)
+    for target in (["-o", photo], ["-o", tmp_path / "link.png"], ["--out-dir", tmp_path]):
+        result = vlmir("restore", photo, *target, "--steps", "1")
+        assert result.exit_code == 1
+        assert "would overwrite" in result.output
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.png"], "--out-dir"),
+        (["a.png", "-o", "b.png", "--out-dir", "c"], "either"),
+        (["a.png", "b.png", "-o", "c.png"], "do not fit"),
+        (["x/a.png", "y/a.jpg", "--out-dir", "c"], "several photos"),
+        (["a.png", "-o", "b.bmp"], ".bmp"),
+        (["a.png", "-o", "b.png", "--steps", "0"], "greater than or equal to 1"),
+        (["a.png", "-o", "b.png", "--quality", "superb"], "balanced"),
+        (["a.png", "-o", "b.png", "--server", "http://localhost:1", "--model", "tiny"], "--server"),
+    ],
+)
+def test_wrong_use_is_explained(arguments: list[str], words: str) -> None:
+    result = vlmir("restore", *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_unknown_model_and_absent_service_are_explained(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "in.png").write_bytes(png(70, 50))
+    result = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--model", "no-such-model")
+    assert (result.exit_code, "no-such-model" in result.output) == (1, True)
+    url = f"http://127.0.0.1:{free_port}"
+    result = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url)
+    assert (result.exit_code, "does not answer" in result.output) == (1, True)
+
+
+def test_analyze_gives_json(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(png(70, 50))
+    report = json.loads(vlmir("analyze", tmp_path / "in.png", "--json").output)
+    assert (report["width"], report["height"], report["model"]) == (70, 50, "tiny")
+    assert len(report["degradations"]) == 10
+    table = vlmir("analyze", tmp_path / "in.png", "--caption", "a red boat").output
+    assert "a red boat" in table
+    assert "low-light" in table
+
+
+def test_models_lists_names_and_the_default() -> None:
+    rows = {row["name"]: row for row in json.loads(vlmir("models", "--json").output)}
+    assert {"tiny", "small", "base"} <= set(rows)
+    assert [name for name, row in rows.items() if row["default"]] == ["tiny"]
+    assert "tiny" in vlmir("models").output
+
+
+def test_roles_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    for role in ("api", "worker"):
+        result = vlmir(role)
+        assert result.exit_code == 78
+        assert "VLMIR_REDIS_URL" in result.output
+    monkeypatch.setenv("VLMIR_LEASE_S", "soon")
+    result = vlmir("worker")
+    assert result.exit_code == 78
+    assert "VLMIR_LEASE_S" in result.output
+
+
+def test_serve_says_when_the_port_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        result = vlmir("serve", "--port", port)
+    assert result.exit_code == 1
+    assert f"port {port}" in result.output
+    assert "--port" in result.output
+
+
+def test_train_passes_its_arguments_through() -> None:
+    result = vlmir("train", "--help")
+    assert result.exit_code == 0
+    assert "restorer" in result.output
