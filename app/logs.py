@@ -98,3 +98,5 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     # One line per outgoing request is noise at the level of this service.
     for name in ("httpx", "httpcore", "urllib3", "filelock"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # The form parser warns of every broken form; the API answers those with a problem document already.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

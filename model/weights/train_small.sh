@@ -1,0 +1,17 @@
+#!/bin/sh
+# The recipe of the default weights `small`. Needs DATA (see docs/training.md for the folders) and BIN (the venv's bin).
+# About two hours on two CPU cores with bfloat16 units; every step is resumed when the script is started again.
+set -eu
+: "${DATA:?give the data folder: make train-small DATA=/path/to/data}"
+BIN=${BIN:-.venv/bin}
+OUT=${OUT:-runs/small}
+PRECISION=${PRECISION:-bf16}
+PHOTOS="--data $DATA/photos/objects --data $DATA/photos/wallpapers --data $DATA/photos/flowers --data $DATA/photos/bsd400"
+CAPTIONED=$DATA/captioned/flickr8k
+
+"$BIN/vlmir" train vlm --config small --data "$CAPTIONED" --held-out "$CAPTIONED/val.txt" --out "$OUT" \
+  --time-budget 21m --learning-rate 8e-4 --precision "$PRECISION"
+"$BIN/vlmir" train predictor $PHOTOS --caption-data "$CAPTIONED" --held-out "$CAPTIONED/val.txt" --out "$OUT" \
+  --pairs 1600 --align-budget 80s --time-budget 8m --precision "$PRECISION"
+"$BIN/vlmir" train restorer $PHOTOS --val-data "$DATA/val/kodak24" --out "$OUT" \
+  --time-budget 85m --precision "$PRECISION"
