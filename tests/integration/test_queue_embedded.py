@@ -83,7 +83,8 @@ def test_everything_is_private_to_the_user(embedded: EmbeddedRedis, tmp_path: Pa
     embedded.start()
     assert stat.S_IMODE((tmp_path / "redis").stat().st_mode) == 0o700
     client = redis.Redis.from_url(embedded.url)
-    config = client.config_get("port", "appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
+    names = ("port", "appendonly", "appendfsync", "maxmemory-policy", "maxmemory")
+    config = {name: client.config_get(name)[name] for name in names}
     client.close()
     assert (config["port"], config["appendonly"], config["appendfsync"]) == ("0", "yes", "everysec")
     assert config["maxmemory-policy"] == "noeviction"
@@ -151,9 +152,8 @@ def test_stop_may_be_repeated_and_start_while_running_does_nothing(embedded: Emb
 def test_server_that_stops_at_once_shows_its_log(tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis" / "appendonly.aof").write_bytes(b"this is no log")
-    (tmp_path / "redis" / "appendonlydir").write_bytes(b"a file where a folder must be")
     server = EmbeddedRedis(tmp_path)
-    with pytest.raises(EmbeddedRedisError, match=r"(?s)stopped while starting.*append"):
+    with pytest.raises(EmbeddedRedisError, match=r"(?s)stopped while starting.*Bad file format"):
         server.start()
     assert not server.is_alive()
 

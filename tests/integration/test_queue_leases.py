@@ -36,6 +36,15 @@ async def queues(redis_url: str, namespace: str) -> AsyncIterator[tuple[JobQueue
         yield first, await stack.enter_async_context(open_queue(redis_url, namespace))
 
 
+@pytest.fixture
+async def hasty_queues(redis_url: str, namespace: str) -> AsyncIterator[tuple[JobQueue, JobQueue]]:
+    """Two processes' worth of queues whose leases lapse soon."""
+    policy = QueuePolicy(lease_ms=SHORT_LEASE_MS)
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(open_queue(redis_url, namespace, policy))
+        yield first, await stack.enter_async_context(open_queue(redis_url, namespace, policy))
+
+
 async def submit(queue: JobQueue, priority: str = "interactive") -> Job:
     return await queue.submit(make_job(priority), b"photo")
 
@@ -56,9 +65,9 @@ async def pending_count(redis: Redis, namespace: str, priority: str = "interacti
 
 
 async def test_lapsed_lease_passes_the_job_on_and_the_stale_worker_is_refused(
-    queues: tuple[JobQueue, JobQueue], redis: Redis, namespace: str
+    hasty_queues: tuple[JobQueue, JobQueue], redis: Redis, namespace: str
 ) -> None:
-    first, second = queues
+    first, second = hasty_queues
     job = await submit(first)
     old = await take(first, "ada")
     started = time.monotonic()
@@ -98,19 +107,19 @@ async def test_renewed_lease_stays_and_counts_no_delivery(redis_url: str, redis:
 
 
 async def test_job_of_a_killed_process_is_taken_over(
-    queues: tuple[JobQueue, JobQueue], redis_url: str, namespace: str
+    hasty_queues: tuple[JobQueue, JobQueue], redis_url: str, namespace: str
 ) -> None:
-    job = await submit(queues[0])
+    job = await submit(hasty_queues[0])
     command = [sys.executable, "-m", "tests.support.claimant", redis_url, namespace, "victim"]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert (await process.stdout.readline()).decode().strip() == job.id
     process.kill()
     await process.communicate()
-    claim = await take(queues[0], "survivor")
+    claim = await take(hasty_queues[0], "survivor")
     assert (claim.job.id, claim.fence) == (job.id, 2)
-    assert await finish(queues[0], claim)
-    assert (await queues[0].get(job.id)).state is JobState.SUCCEEDED
+    assert await finish(hasty_queues[0], claim)
+    assert (await hasty_queues[0].get(job.id)).state is JobState.SUCCEEDED
 
 
 async def test_restarted_process_of_the_same_name_gets_its_jobs_back_at_once(redis_url: str, namespace: str) -> None:
@@ -208,12 +217,12 @@ async def test_retiring_before_any_job_ever_came_is_fine(queues: tuple[JobQueue,
     await queues[0].retire("ada")
 
 
-async def test_cancel_of_a_lost_job_takes_effect_when_its_lease_lapses(queues: tuple[JobQueue, JobQueue]) -> None:
-    job = await submit(queues[0])
-    await take(queues[0], "ada")
-    await queues[0].cancel(job.id)
-    assert await queues[1].claim("bob", 1, 3 * SHORT_LEASE_MS) == []
-    assert (await queues[1].get(job.id)).state is JobState.CANCELED
+async def test_cancel_of_a_lost_job_takes_effect_when_its_lease_lapses(hasty_queues: tuple[JobQueue, JobQueue]) -> None:
+    job = await submit(hasty_queues[0])
+    await take(hasty_queues[0], "ada")
+    await hasty_queues[0].cancel(job.id)
+    assert await hasty_queues[1].claim("bob", 1, 3 * SHORT_LEASE_MS) == []
+    assert (await hasty_queues[1].get(job.id)).state is JobState.CANCELED
 
 
 async def test_claim_takes_no_more_than_asked(queues: tuple[JobQueue, JobQueue]) -> None:

@@ -11,6 +11,7 @@ from app.jobs.job import Job, RestoreOptions, new_job_id
 from app.jobs.queue import JobQueue, QueuePolicy
 
 SHORT_LEASE_MS = 150
+LONG_LEASE_MS = 60_000  # never lapses within a test, however busy the machine is
 
 
 def make_job(priority: str = "interactive", tenant: str = "default", seed: int = 0) -> Job:
@@ -29,7 +30,7 @@ def make_job(priority: str = "interactive", tenant: str = "default", seed: int =
 
 @asynccontextmanager
 async def open_queue(url: str, namespace: str, policy: QueuePolicy | None = None) -> AsyncIterator[JobQueue]:
-    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=SHORT_LEASE_MS))
+    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=LONG_LEASE_MS))
     try:
         yield queue
     finally:
