@@ -15,7 +15,9 @@ import httpx
 import numpy as np
 import pytest
 import redis
+from typer.testing import CliRunner
 
+from app.cli import app
 from tests.support.workers import noise_png, read_pixels
 
 pytestmark = pytest.mark.slow
@@ -86,6 +88,21 @@ def test_photo_goes_in_and_comes_out(service: Service) -> None:
     again = service.submit(noise_png(90, 70), steps=2, seed=3)
     service.poll(again)
     assert np.array_equal(read_pixels(service.get(f"{again}/result").content), read_pixels(result.content))
+
+
+def test_command_line_restores_through_the_service(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(noise_png(90, 70))
+    arguments = ["restore", tmp_path / "in.png", "-o", tmp_path / "out.webp", "--steps", "1", "--server", service.url]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    assert read_pixels((tmp_path / "out.webp").read_bytes()).shape == (70, 90, 3)
+
+
+def test_demo_shows_before_after_and_original(service: Service, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--out-dir", str(tmp_path), "--server", service.url, "--quality", "fast"])
+    assert result.exit_code == 0, result.output
+    assert "PSNR before" in result.output
+    assert read_pixels((tmp_path / "before-after-original.png").read_bytes()).shape == (512 + 28, 3 * 512, 3)
 
 
 def test_job_survives_the_death_of_redis_and_of_its_worker(service: Service) -> None:
