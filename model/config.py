@@ -50,6 +50,7 @@ class PredictorConfig:
     width: int = 192
     heads: int = 4
     layers: int = 2  # cross-attention rounds of the queries over the tokens
+    channels: int = 24  # first convolution of the branch that sees the pixels
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,9 @@ class Guidance(nn.Module):
         parts = (features.embedding, features.tokens, features.early)
         return ImageFeatures(*(value.reshape(batch, count, *value.shape[1:]) for value in parts))
 
-    def predict(self, features: ImageFeatures) -> Prediction:
-        """Degradations and clean content from the features of `look`."""
-        prediction: Prediction = self.predictor(features.embedding, features.tokens, features.early)
+    def predict(self, features: ImageFeatures, views: torch.Tensor) -> Prediction:
+        """Degradations and clean content from views (B, V, 3, px, px) and their features by `look`."""
+        prediction: Prediction = self.predictor(features.embedding, features.tokens, features.early, views)
         return prediction
 
     def describe(self, views: torch.Tensor) -> list[str | None]:

@@ -163,7 +163,7 @@ class Restorer:
         check_image(image, batch=1)
         views = self.guidance.views(image.to(self.device).float())
         features = self.guidance.look(views)
-        prediction = self.guidance.predict(features)
+        prediction = self.guidance.predict(features, views)
         if caption is None:
             caption = self.guidance.describe(views)[0]
         embedded, known = self.guidance.embed_captions([caption])

@@ -1,8 +1,8 @@
 """The degradation predictor: what is wrong with a photo, and what its clean content looks like to the image tower.
 
-Learned queries attend to the frozen image tower's tokens of all views. The degradation embedding e_d is tied to
-the text embeddings of the degradation names: its product with each name's (slightly adjusted) embedding is
-that kind's logit.
+Learned queries attend to the frozen image tower's tokens of all views, and to a small branch that sees the pixels. The
+degradation embedding e_d is tied to the text embeddings of the degradation names: its product with each name's (slightly
+adjusted) embedding is that kind's logit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from model.config import PredictorConfig
+from model.degradation.low_level import LowLevelBranch
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class DegradationPredictor(nn.Module):
         # the names' embeddings lie close together; a learned shift lets kinds differ without untying them
         self.name_shift = nn.Parameter(torch.randn_like(names) * 0.02)
         self.late, self.early = nn.Linear(patch_dim, config.width), nn.Linear(patch_dim, config.width)
-        self.spread = nn.Linear(patch_dim, config.width)
+        self.low_level = LowLevelBranch(config.width, config.channels)
         self.view = nn.Parameter(torch.randn(2, config.width) * 0.02)  # whole photo, native crop
         self.queries = nn.Parameter(torch.randn(1, 2, config.width) * 0.5)
         self.norm = nn.LayerNorm(config.width)
@@ -79,19 +80,22 @@ class DegradationPredictor(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.full((kinds,), -2.0))
 
-    def forward(self, embedding: torch.Tensor, tokens: torch.Tensor, early: torch.Tensor) -> Prediction:
-        """Predict from the features of V views of B photos.
+    def forward(
+        self, embedding: torch.Tensor, tokens: torch.Tensor, early: torch.Tensor, views: torch.Tensor
+    ) -> Prediction:
+        """Predict from V views of B photos and their features.
 
         Args:
             embedding: (B, V, E) image embeddings; the first view is the whole photo.
             tokens: (B, V, L, W) patch tokens of the last block.
             early: (B, V, L, W) patch tokens of an early block.
+            views: (B, V, 3, px, px) in [0, 1].
         """
-        batch, views = tokens.shape[:2]
-        # mean and spread of the early tokens are texture statistics: noise raises them, blur lowers them
-        deviation = torch.log(early.float().var(2).clamp(min=1e-6)).to(early.dtype)
-        memory = self.late(tokens) + self.early(early) + self.spread(deviation)[:, :, None]
-        kind = torch.cat([self.view[:1], self.view[1:].expand(views - 1, -1)], 0)
+        batch, count = tokens.shape[:2]
+        pixels = self.low_level(views.flatten(0, 1))
+        pixels = pixels.reshape(batch, count, *pixels.shape[1:])
+        memory = torch.cat([self.late(tokens) + self.early(early), pixels], 2)
+        kind = torch.cat([self.view[:1], self.view[1:].expand(count - 1, -1)], 0)
         memory = self.norm((memory + kind[None, :, None]).flatten(1, 2))
         state = self.queries.expand(batch, -1, -1)
         for layer in self.rounds:

@@ -39,11 +39,12 @@ class PredictorBatch:
 
 
 class Example(NamedTuple):
-    """Tower features of one damaged region, the clean region's embedding, and what was applied."""
+    """Tower features and views of one damaged region, the clean region's embedding, and what was applied."""
 
     embedding: torch.Tensor
     tokens: torch.Tensor
     early: torch.Tensor
+    views: torch.Tensor
     target: torch.Tensor
     severities: torch.Tensor
 
@@ -76,14 +77,23 @@ class PredictorTask:
 
     def loss(self, batch: PredictorBatch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Sum of the four terms over new regions and replayed ones."""
-        features, target = self._features(batch)
-        rows = zip(features.embedding, features.tokens, features.early, target, batch.severities, strict=True)
+        views, features, target = self._features(batch)
+        columns = (
+            features.embedding,
+            features.tokens,
+            features.early,
+            (views * 255).round().byte(),
+            target,
+            batch.severities,
+        )
+        rows = zip(*columns, strict=True)
         new = [Example(*row) for row in rows]
         replayed = torch.randint(max(1, len(self._memory)), (_REPLAYED,), generator=generator).tolist()
         examples = new + [self._memory[index] for index in replayed if self._memory]
         self._memory = (self._memory + new)[-_MEMORY:]
-        embedding, tokens, early, target, severities = (torch.stack(column) for column in zip(*examples, strict=True))
-        prediction = self.guidance.predict(ImageFeatures(embedding, tokens, early))
+        stacked = (torch.stack(column) for column in zip(*examples, strict=True))
+        embedding, tokens, early, pixels, target, severities = stacked
+        prediction = self.guidance.predict(ImageFeatures(embedding, tokens, early), pixels.float() / 255)
         present = (severities > 0).float()
         classes = F.binary_cross_entropy_with_logits(prediction.logits.float(), present)
         error = (prediction.severities.float() - severities).abs()
@@ -99,8 +109,8 @@ class PredictorTask:
         predictions: list[Prediction] = []
         before, after = [], []
         for batch in self._held_out:
-            features, target = self._features(batch)
-            prediction = self.guidance.predict(features)
+            views, features, target = self._features(batch)
+            prediction = self.guidance.predict(features, views)
             predictions.append(prediction)
             before.append(F.cosine_similarity(features.embedding[:, 0].float(), target.float()))
             after.append(F.cosine_similarity(prediction.content.float(), target.float()))
@@ -132,12 +142,13 @@ class PredictorTask:
         return PredictorBatch((damaged * 255).round() / 255, clean, severities)
 
     @torch.no_grad()
-    def _features(self, batch: PredictorBatch) -> tuple[ImageFeatures, torch.Tensor]:
+    def _features(self, batch: PredictorBatch) -> tuple[torch.Tensor, ImageFeatures, torch.Tensor]:
         enabled = self.device.type == "cuda" or torch.is_autocast_enabled(self.device.type)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            features = self.guidance.look(self.guidance.views(batch.damaged, native=_TRAINING_CROPS))
+            views = self.guidance.views(batch.damaged, native=_TRAINING_CROPS)
+            features = self.guidance.look(views)
             target = self.guidance.look(self.guidance.views(batch.clean, native=0)).embedding[:, 0]
-        return features, target
+        return views, features, target
 
 
 def supervised_contrast(embedding: torch.Tensor, labels: torch.Tensor, temperature: float = 0.2) -> torch.Tensor:

@@ -179,8 +179,9 @@ class RestorerTask:
 
     @torch.no_grad()
     def _features(self, batch: RestorerBatch) -> GuidanceFeatures:
-        features = self.guidance.look(self.guidance.views(batch.damaged, native=1))
-        prediction = self.guidance.predict(features)
+        views = self.guidance.views(batch.damaged, native=1)
+        features = self.guidance.look(views)
+        prediction = self.guidance.predict(features, views)
         caption = batch.caption * batch.has_caption[:, None]
         return self.guidance.assemble(features, prediction, caption, batch.has_caption)
 
@@ -189,7 +190,7 @@ class RestorerTask:
         features = self.guidance.look(views)
         embedded, known = self.guidance.embed_captions(self.guidance.describe(views))
         context = self.network.encode_context(
-            self.guidance.assemble(features, self.guidance.predict(features), embedded, known)
+            self.guidance.assemble(features, self.guidance.predict(features, views), embedded, known)
         )
         noise = torch.randn(damaged.shape, generator=torch.Generator().manual_seed(1)).to(self.device)
         state, mask = self._start(damaged, noise), torch.zeros_like(damaged[:, :1])

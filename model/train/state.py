@@ -62,6 +62,7 @@ def save_state(
 ) -> None:
     """Write everything a run needs to go on; the file is replaced atomically."""
     tensors = {f"module.{name}": value.detach().cpu().contiguous() for name, value in module.named_parameters()}
+    tensors |= {f"buffer.{name}": value.detach().cpu().contiguous() for name, value in _buffers(module).items()}
     tensors |= {f"ema.{name}": value.cpu().contiguous() for name, value in ema.shadow.items()}
     names = {id(value): name for name, value in module.named_parameters()}
     for parameter, moments in optimizer.state.items():
@@ -81,7 +82,7 @@ def load_state(
     Raises:
         CheckpointError: The file is damaged or belongs to another configuration.
     """
-    parameters = dict(module.named_parameters())
+    parameters, buffers = dict(module.named_parameters()), _buffers(module)
     try:
         with safe_open(path, framework="pt") as archive:
             counters: dict[str, float] = json.loads((archive.metadata() or {})["counters"])
@@ -94,6 +95,9 @@ def load_state(
         for key, value in tensors.items():
             group, _, name = key.partition(".")
             moment, _, parameter = name.partition(".") if group == "optimizer" else ("", "", name)
+            if group == "buffer" and parameter in buffers:
+                buffers[parameter].copy_(value)
+                continue
             if parameter not in parameters or (moment != "step" and value.shape != parameters[parameter].shape):
                 raise CheckpointError(
                     f"{path}: holds {key} of shape {tuple(value.shape)}, which this configuration does not have"
@@ -106,3 +110,10 @@ def load_state(
                 device = "cpu" if moment == "step" else parameters[parameter].device
                 optimizer.state[parameters[parameter]][moment] = value.to(device)
     return counters
+
+
+def _buffers(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Persistent buffers, such as the running statistics of a normalisation."""
+    return {
+        name: value for name, value in module.state_dict(keep_vars=True).items() if not isinstance(value, nn.Parameter)
+    }
