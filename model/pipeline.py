@@ -59,8 +59,13 @@ def list_models() -> tuple[str, ...]:
 
 def build_network(config: ModelConfig) -> RestorationNetwork:
     """The untrained restoration network of a configuration."""
+    # by keyword: diffusers takes positional arguments for defaults and would drop them in `from_config`
     network = RestorationNetwork(
-        asdict(config.network), config.vlm.embed_dim, config.vlm.width, len(KINDS), config.diffusion.timesteps
+        network=asdict(config.network),
+        embed_dim=config.vlm.embed_dim,
+        patch_dim=config.vlm.width,
+        kinds=len(KINDS),
+        timesteps=config.diffusion.timesteps,
     )
     return network.to(memory_format=torch.channels_last)
 
@@ -69,7 +74,11 @@ def build_scheduler(config: ModelConfig) -> MeanRevertingScheduler:
     """The bridge of a configuration."""
     values = config.diffusion
     return MeanRevertingScheduler(
-        values.timesteps, values.schedule, values.final_mean, values.noise_level, values.stochastic
+        num_train_timesteps=values.timesteps,
+        schedule=values.schedule,
+        final_mean=values.final_mean,
+        noise_level=values.noise_level,
+        stochastic=values.stochastic,
     )
 
 
