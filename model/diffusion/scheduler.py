@@ -99,12 +99,16 @@ class MeanRevertingScheduler(SchedulerMixin, ConfigMixin):
             return_dict: False returns a tuple, as diffusers' schedulers do.
 
         Raises:
-            ShapeError: A sample does not go backwards in time, or a stochastic step came without noise.
+            ShapeError: A sample does not go backwards in time or leaves the bridge, or a stochastic step came without
+                noise.
         """
         t = self._times(timestep, sample)
         s = self._next_times(t) if previous_timestep is None else self._times(previous_timestep, sample)
-        if not bool((s < t).all()):
-            raise ShapeError(f"timesteps {t.tolist()} -> {s.tolist()}: every sample must go to an earlier time")
+        if not bool(((s < t) & (s >= 0) & (t < len(self.mean_weights))).all()):
+            raise ShapeError(
+                f"timesteps {t.tolist()} -> {s.tolist()}: every sample must go to an earlier time, "
+                f"within 0..{len(self.mean_weights) - 1}"
+            )
         c_state, c_clean, std = get_jump(self._weights(t, sample), self._weights(s, sample), self.noise_level)
         state = degraded + c_state * (sample - degraded) + c_clean * (model_output - degraded)
         if self.stochastic:
@@ -122,4 +126,5 @@ class MeanRevertingScheduler(SchedulerMixin, ConfigMixin):
 
     def _next_times(self, times: torch.Tensor) -> torch.Tensor:
         grid = [*self.timesteps.tolist(), 0]
-        return torch.tensor([max(value for value in grid if value < int(time)) for time in times])
+        # a time with none before it stays where it is, and `step` refuses it
+        return torch.tensor([max((value for value in grid if value < int(time)), default=int(time)) for time in times])
