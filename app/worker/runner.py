@@ -6,11 +6,14 @@ batch when memory runs out. Knows neither Redis nor whose turn it is.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +35,15 @@ from model.errors import ModelError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 LARGE_PHOTO_PX = 4_000_000
 """Above this many pixels the allocator keeps enough freed memory that handing it back is worth the call."""
+
+CPU_TILES = 2
+"""Tiles per forward on a CPU that was not measured: the fewest that give the same bits as any other even number."""
+
+LEAST_GAIN = 0.97
+"""A larger batch must bring the time per tile below this part of the smaller one's to be used on a CPU."""
 
 STATE_SHARE = 0.4
 """Part of the memory that the states of photos in progress may fill; decoding and forwards need the rest."""
@@ -69,6 +77,7 @@ class Runner:
         self._restorer: Restorer | None = None
         self._running: dict[str, _Running] = {}
         self._bytes_per_pixel = 0.0
+        self._most_tiles = batch_tiles
         self.batch_tiles = batch_tiles
 
     @property
@@ -100,29 +109,44 @@ class Runner:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         with _as_service_errors():
             self._restorer = Restorer.load(self._model, device=device)
+        if self._restorer.device.type == "cpu":
+            self.batch_tiles = min(CPU_TILES, self._most_tiles)  # until `warm_up` knows better
 
     def warm_up(self) -> None:
-        """Run the largest batch once: the first job then meets no first-call cost, and a batch too large shrinks now.
+        """Run batches of 2, 4, 8, ... tiles, so that the first job meets no first-call cost and no lack of memory.
+
+        On a CPU larger batches may be slower per tile (their activations leave the cache): `batch_tiles` then becomes
+        the largest size that still pays. Smaller batches also let a new job in sooner.
 
         Raises:
             ServiceError: Not even one tile can be run.
         """
-        side = self.restorer.tile_px
+        name = "warm-up"
+        self.batch_tiles = self._most_tiles
+        side = math.ceil(math.sqrt(2 * self.batch_tiles + 2)) * self.restorer.tile_px  # tiles for all sizes together
         grey = Photo(np.full((side, side, 3), 128, np.uint8), None, False, None, None, "png")
-        names = [f"warm-up {number}" for number in range(self.batch_tiles)]
         try:
-            for name in names:
-                begun = self.begin(name, DecodedPhoto(grey, to_tensor(grey.rgb), None), RestoreOptions(steps=1))
+            begun = self.begin(name, DecodedPhoto(grey, to_tensor(grey.rgb), None), RestoreOptions(steps=1))
             self._bytes_per_pixel = begun.state_bytes / side**2
-            report = self.run([TileRef(name, 0, 0) for name in names])
-            for error in report.failed.values():
-                raise error
-            for name in names:
-                self.end_step(name)
-            self.encode(self.finish(names[0]))
+            tiles = iter([TileRef(name, index, 0) for index in range(begun.tiles)])
+            self._time_tile(tiles, 2)  # unmeasured: the first call is always slow
+            best_s, size = self._time_tile(tiles, 2), 2
+            while 2 * size <= self.batch_tiles:
+                tile_s = self._time_tile(tiles, 2 * size)
+                if self.restorer.device.type == "cpu" and tile_s > best_s * LEAST_GAIN:
+                    self.batch_tiles = size
+                    break
+                best_s, size = min(best_s, tile_s), 2 * size
         finally:
-            for name in names:
-                self.discard(name)
+            self.discard(name)
+
+    def _time_tile(self, tiles: Iterator[TileRef], size: int) -> float:
+        """Run the next `size` tiles; gives the seconds per tile."""
+        started_s = time.perf_counter()
+        report = self.run(list(itertools.islice(tiles, size)))
+        for error in report.failed.values():
+            raise error
+        return (time.perf_counter() - started_s) / size
 
     def estimate_state_bytes(self, width: int, height: int) -> int:
         """Tell how much memory a photo of this size will hold while it is worked on, as measured at warm-up."""
@@ -171,26 +195,8 @@ class Runner:
         precision.
         """
         report = BatchReport()
-        self._run_parts(self._split(list(batch)), report)
+        self._run(list(batch), report)
         return report
-
-    def padded_tiles(self, tiles: int) -> int:
-        """Tell how many empty places `run` adds to a batch of this many tiles."""
-        return sum(max(2, _power_of_two(len(part), up=True)) - len(part) for part in self._split(list(range(tiles))))
-
-    def _split(self, batch: list[T]) -> list[list[T]]:
-        """Cut a batch so that few places stay empty where a large batch is not faster per tile, which is on a CPU.
-
-        The model fills every forward up to 2, 4, 8, ... tiles: five tiles in one would cost eight.
-        """
-        if self.restorer.device.type != "cpu":
-            return [batch]
-        parts = []
-        while batch:
-            size = _power_of_two(len(batch), up=False)
-            parts.append(batch[:size])
-            batch = batch[size:]
-        return parts
 
     def end_step(self, job_id: str) -> None:
         """Blend the tiles of a step and move the whole photo on by one step.
@@ -308,11 +314,6 @@ def to_service_error(error: Exception) -> ServiceError:
         return RestorationFailedError(str(error))
     logger.error("unexpected error in the model", exc_info=error)
     return RestorationFailedError("An unexpected error stopped the restoration; the worker's log has the details.")
-
-
-def _power_of_two(number: int, *, up: bool) -> int:
-    """Give the nearest power of two, not below (`up`) or not above the number (at least 1)."""
-    return 1 << ((number - 1).bit_length() if up else number.bit_length() - 1)
 
 
 @contextmanager

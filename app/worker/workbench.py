@@ -175,7 +175,7 @@ class Workbench:
                 self._fail(self.held[job_id], error)
             return
         batch_s = time.monotonic() - started_s
-        record_forward(len(batch), self._runner.padded_tiles(len(batch)), batch_s)
+        record_forward(len(batch), padded_tiles(len(batch)), batch_s)
         tile_s = batch_s / len(batch)
         self._tile_s = MEAN_KEEPS * self._tile_s + (1 - MEAN_KEEPS) * tile_s if self._tile_s else tile_s
         self._engine.limit_batch(self._runner.batch_tiles)
@@ -280,3 +280,8 @@ class Workbench:
 
     async def _in_photo_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._photo_threads, function, *args)
+
+
+def padded_tiles(tiles: int) -> int:
+    """Tell how many empty places the model adds to a forward, which it fills up to 2, 4, 8, ... tiles."""
+    return max(2, 1 << (tiles - 1).bit_length()) - tiles

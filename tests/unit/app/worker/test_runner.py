@@ -21,6 +21,7 @@ from app.jobs.job import RestoreOptions
 from app.worker.engine import TileRef
 from app.worker.local import restore_locally
 from app.worker.runner import Runner, to_service_error
+from app.worker.workbench import padded_tiles
 from model.errors import ConfigError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
 from tests.support.workers import noise_png, read_pixels, tiny_runner
@@ -163,9 +164,20 @@ def test_warm_up_fails_when_the_model_cannot_run(real: Restorer) -> None:
         FaultyRunner(Faults(most_tiles=0), real).warm_up()
 
 
-def test_batches_are_cut_so_that_few_places_stay_empty_on_a_cpu(real: Restorer) -> None:
-    runner = FaultyRunner(Faults(), real)
-    assert [runner.padded_tiles(n) for n in (1, 2, 3, 4, 5, 6, 7, 8)] == [1, 0, 1, 0, 1, 0, 1, 0]
+def test_warm_up_tries_ever_larger_batches_within_the_limit(real: Restorer) -> None:
+    faults = Faults()
+    runner = FaultyRunner(faults, real)
+    runner.warm_up()
+    assert faults.forwards[:3] == [2, 2, 4]
+    assert set(faults.forwards) <= {2, 4, 8}
+    assert runner.batch_tiles in (2, 4, 8)
+    tight = FaultyRunner(Faults(most_tiles=3), real)
+    tight.warm_up()
+    assert tight.batch_tiles == 2
+
+
+def test_empty_places_of_a_forward_are_counted() -> None:
+    assert [padded_tiles(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 0, 1, 0, 3, 0, 7]
 
 
 def test_errors_become_public_ones_without_private_words() -> None:
