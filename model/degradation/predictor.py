@@ -1,8 +1,8 @@
 """The degradation predictor: what is wrong with a photo, and what its clean content looks like to the image tower.
 
 Learned queries attend to the frozen image tower's tokens of all views, and to a small branch that sees the pixels. The
-degradation embedding e_d is tied to the text embeddings of the degradation names: its product with each name's (slightly
-adjusted) embedding is that kind's logit.
+degradation embedding e_d is tied to the text embeddings of the degradation names: its product with each name's
+(slightly adjusted) embedding is that kind's logit.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def restorer(
         folder = ModelFolder(out)
         config = folder.load_config()
         guidance = Guidance.load(config, folder)
-        photos = load_photos(data, min_side=config.tile_px + 32)
+        photos = load_photos(data, min_side=config.tile_px * 5 // 8)
         trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
         task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed)
         run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3))

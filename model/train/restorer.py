@@ -22,16 +22,16 @@ from model.degradation.noise import add_gaussian_noise
 from model.degradation.synthesis import degrade, degrade_mixture, sample_severities
 from model.diffusion.context import Context, GuidanceFeatures
 from model.diffusion.losses import gradient_error, log_mean_squared_error
+from model.errors import ModelError
 from model.guidance import Guidance
 from model.pipeline import build_network, build_scheduler
 from model.train.captions import caption_table
 from model.train.photos import Photo, crop_photo
 from model.train.pictures import save_grid
 
-# (share of the run, patch side, batch size): small patches and many steps first; the last ones have the tile's size,
-# because channel attention averages over the whole input
-PHASES = ((0.6, 128, 6), (0.85, 192, 3), (1.0, 256, 2))
-_MARGIN_PX = 32  # stage one sees a little more than the patch
+# (share of the run, patch side as a share of the tile, batch size): small patches and many steps first; the last
+# ones have the tile's size, because channel attention averages over the whole input
+PHASES = ((0.6, 0.5, 6), (0.85, 0.75, 3), (1.0, 1.0, 2))
 _HOLE_FILL = 0.5
 
 
@@ -67,7 +67,7 @@ class RestorerTask:
 
     Args:
         guidance: Trained stage one.
-        photos: Clean photos, at least 288 px on each side (smaller ones are enlarged when loaded).
+        photos: Clean photos; some must have 9/8 of the tile size on both sides, smaller ones serve the earlier phases.
         held_out: Photos for figures and pictures.
         device: Where to train.
         kinds: Degradations to learn; all ten make the universal model.
@@ -90,8 +90,18 @@ class RestorerTask:
     ) -> None:
         self.config, self.device, self.kinds, self.scale = guidance.config, device, tuple(kinds), scale
         self.guidance = guidance.to(device).eval().requires_grad_(False)
-        self.photos, self.held_out = photos, held_out[:8]
-        self.weights = torch.tensor([(photo.pixels.shape[0] * photo.pixels.shape[1]) ** 0.5 for photo in photos])
+        tile = self.config.tile_px
+        self._margin = tile // 8  # stage one sees a little more than the patch
+        self.photos = photos
+        self.held_out = [photo for photo in held_out if min(photo.pixels.shape[:2]) >= tile][:8]
+        areas = torch.tensor([float(photo.pixels.shape[0] * photo.pixels.shape[1]) for photo in photos])
+        self._weights = areas**0.75  # large photos hold more to learn from, small ones are more varied
+        self._short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
+        if not self.held_out or not bool((self._short_sides >= tile + self._margin).any()):
+            raise ModelError(
+                f"got {len(photos)} photos to learn from and {len(self.held_out)} large enough to measure with, expected "
+                f"some of at least {tile + self._margin} px; add larger photos to --data"
+            )
         self.scheduler = build_scheduler(self.config)
         network = build_network(self.config).to(device)
         self.network = network
@@ -100,9 +110,11 @@ class RestorerTask:
 
     def batch(self, step: int, generator: torch.Generator) -> RestorerBatch:
         """Random regions with random damage, at random times."""
-        patch, count = next((side, size) for share, side, size in PHASES if self.progress <= share)
-        count, region = count * self.scale, patch + _MARGIN_PX
-        chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator).tolist()
+        part, count = next((side, size) for share, side, size in PHASES if self.progress <= share)
+        patch, count = int(part * self.config.tile_px), count * self.scale
+        region, offset = patch + self._margin, self._margin // 2
+        weights = self._weights * (self._short_sides >= region)
+        chosen = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
         crops = [crop_photo(self.photos[index], region, generator, max_shrink=2.0) for index in chosen]
         clean = torch.stack(crops).to(self.device).float() / 255
         severities = sample_severities(count, generator=generator, kinds=self.kinds, mixture_probability=0.2)
@@ -116,7 +128,6 @@ class RestorerTask:
         damaged = torch.where(stored, (damaged.clamp(0, 1) * 255).round() / 255, damaged)
         known = (draws[2] < 0.5).to(self.device)[:, None, None, None]
         mask = result.mask * known
-        offset = _MARGIN_PX // 2
         window = (..., slice(offset, offset + patch), slice(offset, offset + patch))
         pick = torch.randint(2, (count,), generator=generator)
         times = torch.randint(1, self.config.diffusion.timesteps, (count,), generator=generator)
