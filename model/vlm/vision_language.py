@@ -158,9 +158,19 @@ def _build_named(source: str, pretrained: bool) -> tuple[Any, Any, Any, Any]:
     name, tag = source, None
     if source.startswith("open_clip:"):
         name, _, tag = source.removeprefix("open_clip:").partition("/")
+        if pretrained and not tag:
+            raise ConfigError(
+                f"vlm.source {source!r}: names no weights; add /TAG from "
+                f"open_clip.list_pretrained_tags_by_model({name!r})"
+            )
     try:
         clip = open_clip.create_model(
-            name, pretrained=(tag or None) if pretrained else None, load_weights=pretrained, output_dict=True
+            name,
+            pretrained=(tag or None) if pretrained else None,
+            load_weights=pretrained,
+            require_pretrained=pretrained,  # a folder without weights would quietly give random ones
+            force_custom_text=True,  # plain CLIPs keep their text tower in a module of its own too, which LoRA needs
+            output_dict=True,
         )
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError) as error:
