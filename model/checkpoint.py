@@ -45,10 +45,12 @@ class ModelFolder:
 
     def save_vlm(self, config: ModelConfig, vlm: VisionLanguageModel) -> None:
         """Write the vision-language model; a published one is referred to by name and not copied."""
-        self.save_part(config, "vlm", vlm.clip)
-        words = getattr(vlm.tokenizer, "words", None)
-        if words is not None:
-            (self.path / "vocabulary.json").write_text(json.dumps(list(words)), encoding="utf-8")
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_config(config, self.path / "config.json")
+        if config.vlm.source == "inline":
+            self.save_part(config, "vlm", vlm.clip)
+            words = json.dumps(list(vlm.tokenizer.words))
+            (self.path / "vocabulary.json").write_text(words, encoding="utf-8")
 
     def load_vlm(self, config: ModelConfig) -> VisionLanguageModel:
         """Build the vision-language model and fill it from the folder, or from its published weights."""

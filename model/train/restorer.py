@@ -99,7 +99,7 @@ class RestorerTask:
         self._short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
         if not self.held_out or not bool((self._short_sides >= tile + self._margin).any()):
             raise ModelError(
-                f"got {len(photos)} photos to learn from and {len(self.held_out)} large enough to measure with, expected "
+                f"got {len(photos)} photos to learn from, {len(self.held_out)} large enough to measure with; expected "
                 f"some of at least {tile + self._margin} px; add larger photos to --data"
             )
         self.scheduler = build_scheduler(self.config)
