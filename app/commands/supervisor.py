@@ -46,14 +46,14 @@ class Child:
 
     Attributes:
         name: What to call it.
-        arguments: Arguments of `vlmir`.
+        command: Program and arguments.
         stop_s: Time it gets to stop before it is killed.
         failures: Ends in a row without a steady life.
         start_at_s: When to start it, on the monotonic clock.
     """
 
     name: str
-    arguments: list[str]
+    command: list[str]
     stop_s: float
     pass_fds: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
@@ -65,7 +65,7 @@ class Child:
         """Start the process; it ends by itself when this process is gone, because its standard input then closes."""
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603  our own command line
-            [sys.executable, "-m", "app.cli", *self.arguments, "--stop-on-eof"],
+            self.command,
             env=environment,
             stdin=subprocess.PIPE,
             pass_fds=self.pass_fds,
@@ -91,6 +91,13 @@ class Child:
             if time.monotonic() > deadline_s:
                 self.process.kill()
                 self.process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of a process that has ended."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process = None
 
 
 class Supervisor:
@@ -117,12 +124,14 @@ class Supervisor:
         except OSError as error:
             typer.echo(_explain(error, self._settings.host, self._settings.port), err=True)
             return EXIT_FAILED
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._signalled.set())
+        handlers = {
+            number: signal.signal(number, lambda *_: self._signalled.set())
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         host, port = listener.getsockname()[:2]
         shown = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         typer.echo(f"VLMIR starts at {shown} (Ctrl-C stops it)")
-        children = self._children(listener)
+        children = self.make_children(listener)
         try:
             if self._redis is not None:
                 self._redis.start()
@@ -137,15 +146,19 @@ class Supervisor:
                 child.stop(self._signalled)
             if self._redis is not None:
                 self._redis.stop()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         typer.echo("VLMIR has stopped")
         return code
 
-    def _children(self, listener: socket.socket) -> list[Child]:
+    def make_children(self, listener: socket.socket) -> list[Child]:
+        """Give the processes to run, in the order of stopping."""
         # The socket is ours and handed down, so that no connection is refused while the API restarts.
         fd = listener.fileno()
+        vlmir = [sys.executable, "-m", "app.cli"]
         return [
-            Child("API", ["api", "--fd", str(fd)], STOP_MARGIN_S, pass_fds=(fd,)),
-            Child("worker", ["worker"], self._settings.grace_s + STOP_MARGIN_S),
+            Child("API", [*vlmir, "api", "--fd", str(fd), "--stop-on-eof"], STOP_MARGIN_S, pass_fds=(fd,)),
+            Child("worker", [*vlmir, "worker", "--stop-on-eof"], self._settings.grace_s + STOP_MARGIN_S),
         ]
 
     def _environment(self) -> dict[str, str]:
@@ -194,7 +207,7 @@ class Supervisor:
                 return EXIT_FAILED
             delay_s = min(FIRST_RESTART_S * 2 ** (child.failures - 1), LAST_RESTART_S)
             typer.echo(f"the {child.name} has ended with code {code}; a new one starts in {delay_s:g} s", err=True)
-            child.process = None
+            child.forget()
             child.start_at_s = time.monotonic() + delay_s
         elif time.monotonic() >= child.start_at_s:
             child.start(environment)

@@ -72,8 +72,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         ready = next(line for line in lines if line.startswith("VLMIR is ready at "))
         yield Service(process, ready.split()[-1], state_dir)
     finally:
-        process.kill()  # no effect on one that has stopped as it should
-        process.wait()
+        process.terminate()  # no effect on one that has stopped as it should
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
 
