@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run test check demo train-small
+.PHONY: help install run test check demo bench-memory train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ test: check      ## every check and every test that needs no GPU
 
 demo: install    ## degrade a public-domain photo, restore it through the service, write demo/
 	$(BIN)/vlmir demo --out-dir demo
+
+bench-memory: install ## resident memory of API and worker, before and after a 24-megapixel photo
+	$(BIN)/python -m tests.bench.memory
 
 train-small: install ## train the default weights from DATA=folder (the exact recipe)
 	DATA=$(DATA) BIN=$(BIN) sh model/weights/train_small.sh
