@@ -58,7 +58,7 @@ class ModelFolder:
         if config.vlm.source == "inline":
             try:
                 words = tuple(json.loads((self.path / "vocabulary.json").read_text(encoding="utf-8")))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 raise CheckpointError(f"{self.path}/vocabulary.json: cannot be read ({error})") from error
         vlm = VisionLanguageModel(config.vlm, words, pretrained=not self.has("vlm"))
         if self.has("vlm"):
@@ -110,8 +110,9 @@ class ModelFolder:
         """
         shards = self._shards(part)
         if not shards:
+            command = "predictor" if part == "lora" else part  # which also trains the adapters
             raise CheckpointError(
-                f"{self.path}: no {part}.safetensors; run `vlmir train {part}` or choose another model"
+                f"{self.path}: no {part}.safetensors; run `vlmir train {command}` or choose another model"
             )
         manifest = self._manifest()
         tensors: dict[str, torch.Tensor] = {}
@@ -148,9 +149,11 @@ class ModelFolder:
         if not path.is_file():
             return {}
         try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+        if not isinstance(manifest, dict):
+            raise CheckpointError(f"{path}: got {type(manifest).__name__}, expected an object of sha256 sums")
         return manifest
 
     def _write_manifest(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +107,10 @@ class ModelConfig:
             )
         if network.backbone not in ("nafnet", "unet2d"):
             raise ConfigError(f"network.backbone {network.backbone!r}: expected 'nafnet' or 'unet2d'")
+        if any(not 0 <= level < len(network.widths) for level in network.attention_levels):
+            raise ConfigError(
+                f"network.attention_levels {network.attention_levels}: expected levels 0 to {len(network.widths) - 1}"
+            )
         missing = [quality for quality in QUALITIES if quality not in self.steps]
         if missing or any(not 1 <= n <= self.diffusion.timesteps for n in self.steps.values()):
             raise ConfigError(
@@ -135,7 +138,7 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise ConfigError(f"{path}: not valid JSON ({error})") from error
     return _build(ModelConfig, values, "")
 
@@ -166,7 +169,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
             raise ConfigError(f"{where}: got {value!r}, expected a list of whole numbers")
         return tuple(value)
-    if origin in (dict, types.UnionType):
+    if origin is dict:
+        if not isinstance(value, dict) or not all(isinstance(item, int) for item in value.values()):
+            raise ConfigError(f"{where}: got {value!r}, expected an object of whole numbers")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -230,6 +230,7 @@ class Restorer:
 
         Raises:
             NonFiniteError: A tile came back with NaN or infinity; the other tiles were blended in all the same.
+            RuntimeError: A tile was predicted twice, or a state has no step left.
         """
         if not items:
             return
@@ -265,7 +266,7 @@ class Restorer:
         """After every tile of a step: blend, then one scheduler step on the whole photo.
 
         Raises:
-            RuntimeError: Tiles of this step are missing.
+            RuntimeError: Tiles of this step are missing, or no step is left.
         """
         estimate = state.normalize_estimate()
         if state.next_timestep > 0:
@@ -321,7 +322,8 @@ class Restorer:
             on_step: Called with (steps done, steps in all).
         """
         analysis = self.analyze(image, caption)
-        state = self.begin(image, analysis, steps=steps or self.default_steps("balanced"), seed=seed, mask=mask)
+        steps = self.default_steps("balanced") if steps is None else steps
+        state = self.begin(image, analysis, steps=steps, seed=seed, mask=mask)
         while not state.is_done:
             for first in range(0, state.tiles, batch_tiles):
                 last = min(first + batch_tiles, state.tiles)

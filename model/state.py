@@ -94,7 +94,13 @@ class RestorationState:
 
     @property
     def timestep(self) -> int:
-        """Time of the present step."""
+        """Time of the present step.
+
+        Raises:
+            RuntimeError: No step is left.
+        """
+        if self.is_done:
+            raise RuntimeError(f"all {self.steps} steps are done; call `Restorer.finish`")
         return self.timesteps[self.step]
 
     @property
@@ -114,8 +120,10 @@ class RestorationState:
         """Turn the weighted sum into x0_hat, in place, once every tile is in.
 
         Raises:
-            RuntimeError: Tiles of this step are missing.
+            RuntimeError: Tiles of this step are missing, or no step is left.
         """
+        if self.is_done:
+            raise RuntimeError(f"all {self.steps} steps are done; call `Restorer.finish`")
         if self.missing:
             raise RuntimeError(f"step {self.step}: {len(self.missing)} of {self.tiles} tiles were not predicted yet")
         self.estimate.div_(self._row_sums[:, None]).div_(self._column_sums)
