@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import QueueUnavailableError
 from app.worker.held import HeldJob, Leave
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 BEATS_PER_LEASE = 4
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
+CANCEL_AGAIN_S = 0.2
 
 
 def retry_delays() -> Iterator[float]:
@@ -30,6 +31,18 @@ def retry_delays() -> Iterator[float]:
     while True:
         yield delay_s * random.uniform(0.5, 1.0)  # noqa: S311  not a secret
         delay_s = min(2 * delay_s, LAST_RETRY_S)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and return when they have ended.
+
+    Asks more than once: a cancellation that arrives while a connection is being opened may be swallowed on the way.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
 
 
 class Courier:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import QueueUnavailableError
 from app.metrics import record_ready
-from app.worker.courier import retry_delays
+from app.worker.courier import end_tasks, retry_delays
 from app.worker.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -108,9 +108,7 @@ class WorkerLoop:
             await claiming  # what it has just claimed must be handed back, not forgotten
             await self._drain()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             await self._bench.close()
             await self._retire()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.errors import RestorationFailedError, ServiceError
 from app.metrics import record_claimed, record_ended, record_forward, record_held, record_step
-from app.worker.courier import Courier
+from app.worker.courier import Courier, end_tasks
 from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
 from app.worker.held import HeldJob, Leave, Phase
 
@@ -83,9 +83,7 @@ class Workbench:
     async def close(self) -> None:
         """Drop what is left and end the threads once they are done with what they are at."""
         tasks = [task for held in self.held.values() for task in (held.task, held.reporter) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         self._photo_threads.shutdown(wait=False, cancel_futures=True)
         self._model_thread.shutdown(wait=False, cancel_futures=True)
 
