@@ -1,6 +1,6 @@
 """The one training loop: schedule, EMA, progress, CSV, checkpoints, resume. What is learnt comes from a task.
 
-Every batch is drawn from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
+Everything random is drawn from generators seeded by (seed, step), so a resumed run sees the batches it would have seen.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.time_budget_s is None):
             raise ModelError("give either a number of steps or a time budget, not both and not neither")
+        if (self.steps is not None and self.steps < 1) or (self.time_budget_s is not None and self.time_budget_s <= 0):
+            raise ModelError(
+                f"got {self.steps} steps, {self.time_budget_s} s: expected at least one step or more than no time"
+            )
         if self.precision not in ("fp32", "bf16"):
             raise ModelError(f"precision {self.precision!r}: expected fp32 or bf16")
 
@@ -128,6 +132,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
             for group in optimizer.param_groups:
                 group["lr"] = rate
             generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+            torch.manual_seed(options.seed * 1_000_003 + 250_000_000 + step)  # dropout draws from the global generator
             batch = next(batches)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
                 loss, parts = task.loss(batch, generator)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -87,15 +87,21 @@ def load_state(
         with safe_open(path, framework="pt") as archive:
             counters: dict[str, float] = json.loads((archive.metadata() or {})["counters"])
             tensors: dict[str, Any] = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118 (no iterator)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"{path}: cannot read the training state ({error}); start again in a new folder"
         ) from error
+    needed = {f"module.{name}" for name in parameters} | {f"ema.{name}" for name in ema.shadow}
+    if not needed <= set(tensors):
+        raise CheckpointError(
+            f"{path}: lacks {min(needed - set(tensors))}, so it belongs to another configuration; "
+            "start again in a new folder"
+        )
     with torch.no_grad():
         for key, value in tensors.items():
             group, _, name = key.partition(".")
             moment, _, parameter = name.partition(".") if group == "optimizer" else ("", "", name)
-            if group == "buffer" and parameter in buffers:
+            if group == "buffer" and parameter in buffers and value.shape == buffers[parameter].shape:
                 buffers[parameter].copy_(value)
                 continue
             if parameter not in parameters or (moment != "step" and value.shape != parameters[parameter].shape):
