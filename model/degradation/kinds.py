@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.degradation.errors import UnknownKindError
+from model.errors import UnknownKindError
 
 KINDS: tuple[str, ...] = (
     "blur",
@@ -59,4 +59,4 @@ def kind_index(kind: str) -> int:
     try:
         return KINDS.index(kind)
     except ValueError:
-        raise UnknownKindError(kind, KINDS) from None
+        raise UnknownKindError(f"unknown degradation {kind!r}: use one of {', '.join(KINDS)}") from None
