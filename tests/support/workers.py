@@ -10,15 +10,19 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.images import ImageLimits
 from app.jobs.job import Job, RestoreOptions, new_job_id
 from app.jobs.queue import JobQueue
 from app.worker.loop import LoopPolicy, WorkerLoop
-from app.worker.runner import Runner
+
+if TYPE_CHECKING:
+    from app.worker.runner import Runner
 
 
 def noise_png(width: int = 96, height: int = 80, seed: int = 0) -> bytes:
@@ -29,7 +33,7 @@ def noise_png(width: int = 96, height: int = 80, seed: int = 0) -> bytes:
     return target.getvalue()
 
 
-def read_pixels(data: bytes) -> np.ndarray:
+def read_pixels(data: bytes) -> NDArray[Any]:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -50,6 +54,8 @@ def photo_job(
 
 def tiny_runner(batch_tiles: int = 8) -> Runner:
     """The tiny model with random weights, one thread, loaded."""
+    from app.worker.runner import Runner  # imports torch, which tests of processes can do without
+
     runner = Runner("tiny", "cpu", threads=1, batch_tiles=batch_tiles, limits=ImageLimits())
     runner.load()
     return runner
