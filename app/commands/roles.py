@@ -73,6 +73,9 @@ def api(
             log_config=None,
             timeout_graceful_shutdown=GRACEFUL_STOP_S,
         )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # The server passes its stop signal on to whoever was there before, once it has stopped: that ends well.
+            signal.signal(number, lambda *_: sys.exit(0))
         sockets = None if fd is None else [socket.socket(fileno=fd)]
         uvicorn.Server(config).run(sockets=sockets)
 
@@ -127,7 +130,7 @@ def _stop_when_stdin_closes() -> None:
     """Ask this process to stop when the supervisor, which holds the other end of the pipe, is gone however it ended."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin: its lock, held by this thread, would break the interpreter's exit
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -91,6 +91,8 @@ class Child:
             if time.monotonic() > deadline_s:
                 self.process.kill()
                 self.process.wait()
+        if self.process.returncode != 0:
+            typer.echo(f"the {self.name} did not stop cleanly: it ended with code {self.process.returncode}", err=True)
         self.forget()
 
     def forget(self) -> None:
