@@ -43,7 +43,7 @@ def restore(
     try:
         restorer = Restorer.load(model, device)
         paths = find_photos(data)[:limit]
-        counts = [int(text) for text in steps.split(",")] if steps else [restorer.default_steps("balanced")]
+        counts = _read_counts(steps) if steps else [restorer.default_steps("balanced")]
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
         rows = []
@@ -105,6 +105,13 @@ def compute(
     figures["company"] = measure_company(restorer)
     _print(figures)
     _write(json_out, {"model": model, **figures})
+
+
+def _read_counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"--steps {text!r}: expected whole numbers, comma-separated, such as 1,4") from error
 
 
 def _print(figures: dict[str, Any]) -> None:

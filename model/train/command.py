@@ -88,9 +88,9 @@ def vlm(
     from model.train.vlm import VLMTask
 
     names = read_names(held_out)
-    model = load_config(config)
     torch.manual_seed(seed)
     try:
+        model = load_config(config)
         photos = load_photos(data, min_side=model.vlm.image_px, exclude=names)
         validation = load_photos(data, only=names) if names else []
         task = VLMTask(model, photos, validation, choose_device(device), batch_size or 96)
