@@ -91,10 +91,10 @@ def test_a_time_budget_ends_on_time(tmp_path: Path) -> None:
     started = time.monotonic()
     run_training(ToyTask(), RunOptions(tmp_path, time_budget_s=0.5), QUIET)
     elapsed = time.monotonic() - started
-    assert 0.5 <= elapsed < 5  # generous: the machine may be busy
+    assert 0.5 <= elapsed < 20  # generous: the machine may be busy
     again = time.monotonic()
     run_training(ToyTask(), RunOptions(tmp_path, time_budget_s=0.5), QUIET)  # the budget is spent
-    assert time.monotonic() - again < 0.5 + 4
+    assert time.monotonic() - again < 20
     assert counters(tmp_path).count("elapsed_s") == 1
 
 

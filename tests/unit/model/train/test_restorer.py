@@ -40,7 +40,7 @@ def build(
     return cls(restorer.guidance, photos[:6], photos[6:], CPU, kinds)
 
 
-def train(task: RestorerTask, out: Path, steps: int = 6) -> dict[str, float]:
+def train(task: RestorerTask, out: Path, steps: int = 4) -> dict[str, float]:
     return run_training(task, RunOptions(out, steps=steps, warmup_steps=2), QUIET)
 
 
