@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DEFAULT_SEVERITY = 0.5
-# What the damaged photo is stored with must not damage it further.
-_JPEG_QUALITY = 95
+# What a damaged photo is stored with must not damage it further; the sheet is to be looked at, and noise is large.
+_JPEG_QUALITY, _SHEET_QUALITY = 95, 72
 
 
 def degrade_command(
@@ -32,7 +32,7 @@ def degrade_command(
     ] = None,
     severity: Annotated[
         list[float] | None,
-        typer.Option(help=f"0 to 1; one for each --kind, or one for all. [default: {_DEFAULT_SEVERITY}]"),
+        typer.Option(help=f"0 to 1; one for each --kind, or one for all. Default {_DEFAULT_SEVERITY}."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same damage.")] = 0,
     mask_out: Annotated[
@@ -50,7 +50,7 @@ def degrade_command(
             raise typer.BadParameter("--contact-sheet shows every kind: leave out --kind, --severity and --mask-out")
         from model.degradation.contact_sheet import contact_sheet as draw_sheet
 
-        _save(draw_sheet(_read(photo) if photo is not None else _sample_photo(), seed=seed), target)
+        _save(draw_sheet(_read(photo) if photo is not None else _sample_photo(), seed=seed), target, _SHEET_QUALITY)
         return
     pairs = _pair(kind or [], severity or [])
     if photo is None:
@@ -135,9 +135,11 @@ def _writable(path: Path | None, option: str) -> Path:
     return path
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, quality: int = _JPEG_QUALITY) -> None:
     is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    options: dict[str, Any] = {"quality": _JPEG_QUALITY, "subsampling": 0} if is_jpeg else {}
+    options: dict[str, Any] = (
+        {"quality": quality, "subsampling": 0 if quality == _JPEG_QUALITY else 2} if is_jpeg else {}
+    )
     try:
         picture.save(path, **options)
     except OSError as error:

@@ -7,8 +7,8 @@ The rule, set by looking at several hundred photos with and without holes. A hol
    blurred backgrounds are hardly ever exact);
 2. covers between 0.05 % and 70 % of the photo;
 3. ends abruptly: just outside, at least 40 % of the pixels differ from its colour by more than 16/255, and one pixel
-   further 70 % do (a blown-out sky, a lamp or the night fade out over several pixels); of a region below 1 % of the
-   photo, 75 % and 90 % (the sun and reflections are small, white and fairly sharp);
+   further 70 % do (skies, lamps and the night fade out over several pixels). Black and white, to which sensors clip,
+   and regions below 1 % of the photo have to be sharper, up to 90 % and 97 % (the sun, reflections);
 4. does not lie along the frame: it touches less than 20 % of the photo's outline (skies and letterbox bars do);
 5. has the colour that 80 % of all such area shares (a screenshot or a drawing has flat regions of many colours).
 
@@ -28,17 +28,25 @@ from model.degradation.errors import DegradationError
 
 _FLAT_RANGE = 4.0
 _EXACT_SHARE = 0.45
-_COLOUR_TOLERANCE = 8.0
+_COLOUR_TOLERANCE, _SAME_COLOUR = 8.0, 2.0
 _LEAST_SHARE, _GREATEST_SHARE = 0.0005, 0.7
 _SHARP_STEP = 16.0
-_SHARP_SHARES = (0.4, 0.7)
-_SMALL_SHARE, _SMALL_SHARP_SHARES = 0.01, (0.75, 0.9)
+# What share of the border's pixels must differ from the region, one and two pixels outside. Keys: is the region small,
+# has it a colour to which sensors clip?
+_SHARP_SHARES = {
+    (False, False): (0.4, 0.7),
+    (False, True): (0.7, 0.94),
+    (True, False): (0.75, 0.9),
+    (True, True): (0.9, 0.97),
+}
+_SMALL_SHARE = 0.01
+_BLACK, _WHITE = 2.0, 253.0
 _FRAME_SHARE = 0.2
 _ONE_COLOUR_SHARE = 0.8
 # A photo has a handful of holes; hundreds of flat regions are a drawing, and judging each would take long.
 _MOST_REGIONS = 256
-# Pixels around a region that the tests of its border look at.
-_MARGIN = 6
+# Pixels around a flat core in which the rest of its region, such as thin ends of strokes, is looked for.
+_MARGIN = 16
 # Larger photos are searched on every 2nd, 3rd, ... pixel (which keeps colours exact); what is found is judged in full.
 _SEARCH_PIXELS = 1_000_000
 
@@ -185,13 +193,18 @@ def _dilate(region: Tensor, pixels: int = 1) -> Tensor:
 def _grow(levels: Tensor, core: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """Extend a flat core by the border pixels that the 3x3 test, the search grid and JPEG took away.
 
+    That is two pixels of about its colour, and whatever of just its colour hangs together with it.
+
     Returns:
         The region (1,1,h,w) and its colour (1,3,1,1) on the 0..255 scale.
     """
     colour = levels[:, :, core[0, 0]].median(2).values[..., None, None]
     close = ((levels - colour).abs() <= _COLOUR_TOLERANCE).all(1, keepdim=True)
     region = _dilate(core, step) & close
-    return _dilate(region) & close, colour
+    region = _dilate(region) & close
+    same = ((levels - colour).abs() <= _SAME_COLOUR).all(1, keepdim=True)
+    labels = label_regions(region | same)
+    return torch.isin(labels, torch.unique(labels[region])) & (labels > 0), colour
 
 
 def _is_hole(levels: Tensor, region: Tensor, colour: Tensor, pixels: int) -> bool:
@@ -202,7 +215,8 @@ def _is_hole(levels: Tensor, region: Tensor, colour: Tensor, pixels: int) -> boo
     difference = (levels - colour).abs().amax(1, keepdim=True)
     if float((difference[region] == 0.0).float().mean()) < _EXACT_SHARE:
         return False
-    for share in _SHARP_SHARES if area >= _SMALL_SHARE * pixels else _SMALL_SHARP_SHARES:
+    is_clipped = bool((colour <= _BLACK).all() or (colour >= _WHITE).all())
+    for share in _SHARP_SHARES[area < _SMALL_SHARE * pixels, is_clipped]:
         wider = _dilate(region)
         ring = difference[wider & ~region]
         if not ring.numel() or float((ring > _SHARP_STEP).float().mean()) < share:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.degradation.draws import Draws, per_sample
-from model.degradation.fields import blend, coordinates
+from model.degradation.fields import coordinates
 
 # Share of the picture that is missing, linear from severity 0.05 (the least that training uses) to 1.
 COVER_AT_LEAST = 0.03
@@ -34,7 +34,7 @@ def punch_holes(image: Tensor, severity: Tensor, draws: Draws) -> tuple[Tensor, 
     any_colour = (draws.uniform(0.0, 1.0, 3) * 255.0).round() / 255.0
     fills = torch.cat((flat.expand(draws.batch, 3, 3), any_colour[:, None]), 1)
     fill = fills[torch.arange(draws.batch, device=image.device), draws.choice(_FILL_SHARES)]
-    return blend(image, per_sample(fill, image), mask), mask
+    return torch.where(mask > 0.0, per_sample(fill, image), image), mask
 
 
 def hole_mask(severity: Tensor, draws: Draws, height: int, width: int) -> Tensor:
