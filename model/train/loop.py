@@ -145,7 +145,9 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
             step += 1
             now = time.monotonic()
             elapsed, clock = elapsed + now - clock, now
-            smooth = float(loss.detach()) if smooth is None else 0.98 * smooth + 0.02 * float(loss.detach())
+            value = float(loss.detach())
+            # after a loss that is no number the average starts anew
+            smooth = value if smooth is None or not math.isfinite(smooth) else 0.98 * smooth + 0.02 * value
             if elapsed - last_print >= 10:
                 _report(console, task.name, step, elapsed, smooth, rate, options, counters)
                 log.write(

@@ -1,7 +1,7 @@
 """Stage two: the restoration network, trained to predict the clean photo from any state of the bridge.
 
 Most of a batch starts at t = T, as inference does. The rest lies at earlier times, a quarter of it on the true bridge
-and the others on a bridge built from the network's own first estimate: at inference the network sees its own
+and the others where a jump from the network's own first estimate leads: at inference the network sees its own
 estimates, and one trained on true states alone trusts their errors.
 """
 
@@ -16,47 +16,72 @@ import torch
 from torch import nn
 
 from model.checkpoint import ModelFolder
-from model.degradation.camera import camera_chain
 from model.degradation.kinds import KINDS
 from model.degradation.noise import add_gaussian_noise
-from model.degradation.synthesis import degrade, degrade_mixture, sample_severities
+from model.degradation.synthesis import degrade
 from model.diffusion.context import Context, GuidanceFeatures
 from model.diffusion.losses import gradient_error, log_mean_squared_error
 from model.errors import ModelError
 from model.guidance import Guidance
 from model.pipeline import build_network, build_scheduler
 from model.train.captions import caption_table
-from model.train.photos import Photo, crop_photo
+from model.train.photos import Photo
 from model.train.pictures import save_grid
+from model.train.regions import Region, RegionMaker, stack_features
 
-# (share of the run, patch side as a share of the tile, batch size): small patches and many steps first; the last
-# ones have the tile's size, because channel attention averages over the whole input
-PHASES = ((0.6, 0.5, 6), (0.85, 0.75, 3), (1.0, 1.0, 2))
-_HOLE_FILL = 0.5
+# universal models see these twice as often: the commonest damage, and where single-task networks are strongest
+EMPHASIS = ("noise", "jpeg")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the run: small patches and many steps first, patches of the tile's size last.
+
+    Channel attention averages over the whole input, so the last patches must have the size of a tile.
+
+    Attributes:
+        until: Share of the run at which it ends.
+        patch: Patch side as a share of the tile.
+        region: Region side as a share of the tile.
+        batch: Patches per step.
+        fresh: New regions per step; the other patches come from regions seen before.
+        early: Share of the batch at times below T.
+    """
+
+    until: float
+    patch: float
+    region: float
+    batch: int
+    fresh: int
+    early: float
+
+
+PHASES = (
+    Phase(0.6, 0.25, 0.625, 12, 3, 0.15),
+    Phase(0.88, 0.5, 0.625, 4, 2, 0.3),
+    Phase(1.0, 1.0, 1.125, 2, 1, 0.4),
+)
+_POOL = 48
 
 
 @dataclass(frozen=True)
 class RestorerBatch:
-    """Damaged and clean regions with the patch inside them that is trained on.
+    """Patches with the features of the regions they were cut from.
 
     Attributes:
-        damaged: (B, 3, R, R), what stage one looks at.
-        degraded: (B, 3, P, P) the patch of it, holes filled where the mask is given.
+        degraded: (B, 3, P, P), holes filled where the mask is given.
         clean: (B, 3, P, P).
         mask: (B, 1, P, P), zeros where no mask is given.
-        caption: (B, E).
-        has_caption: (B,) bool.
+        features: Of the B regions.
         noise: (B, 3, P, P) standard normal.
         timestep: (B,) 1..T.
         own: (B,) bool, whether x_t is built from the network's own estimate.
     """
 
-    damaged: torch.Tensor
     degraded: torch.Tensor
     clean: torch.Tensor
     mask: torch.Tensor
-    caption: torch.Tensor
-    has_caption: torch.Tensor
+    features: GuidanceFeatures
     noise: torch.Tensor
     timestep: torch.Tensor
     own: torch.Tensor
@@ -91,63 +116,50 @@ class RestorerTask:
         self.config, self.device, self.kinds, self.scale = guidance.config, device, tuple(kinds), scale
         self.guidance = guidance.to(device).eval().requires_grad_(False)
         tile = self.config.tile_px
-        self._margin = tile // 8  # stage one sees a little more than the patch
         self.photos = photos
         self.held_out = [photo for photo in held_out if min(photo.pixels.shape[:2]) >= tile][:8]
-        areas = torch.tensor([float(photo.pixels.shape[0] * photo.pixels.shape[1]) for photo in photos])
-        self._weights = areas**0.75  # large photos hold more to learn from, small ones are more varied
-        self._short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
-        if not self.held_out or not bool((self._short_sides >= tile + self._margin).any()):
+        self._pool: list[Region] = []
+        short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
+        if not self.held_out or not bool((short_sides >= self._region_px(PHASES[-1])).any()):
             raise ModelError(
                 f"got {len(photos)} photos to learn from, {len(self.held_out)} large enough to measure with; expected "
-                f"some of at least {tile + self._margin} px; add larger photos to --data"
+                f"some of at least {self._region_px(PHASES[-1])} px; add larger photos to --data"
             )
         self.scheduler = build_scheduler(self.config)
         network = build_network(self.config).to(device)
         self.network = network
         self.module: nn.Module = network
-        self._captions = caption_table(self.guidance, photos, seed)
+        mixed = (*self.kinds, *EMPHASIS) if set(self.kinds) == set(KINDS) else self.kinds
+        self._regions = RegionMaker(self.guidance, photos, caption_table(self.guidance, photos, seed), mixed, device)
 
     def batch(self, step: int, generator: torch.Generator) -> RestorerBatch:
-        """Random regions with random damage, at random times."""
-        part, count = next((side, size) for share, side, size in PHASES if self.progress <= share)
-        patch, count = int(part * self.config.tile_px), count * self.scale
-        region, offset = patch + self._margin, self._margin // 2
-        weights = self._weights * (self._short_sides >= region)
-        chosen = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
-        crops = [crop_photo(self.photos[index], region, generator, max_shrink=2.0) for index in chosen]
-        clean = torch.stack(crops).to(self.device).float() / 255
-        severities = sample_severities(count, generator=generator, kinds=self.kinds, mixture_probability=0.2)
-        result = degrade_mixture(clean, severities, generator=generator)
-        damaged = result.image
-        draws = torch.rand(5, count, generator=generator)
-        phone = (draws[0] < 0.1).float()
-        if bool(phone.any()):
-            damaged = camera_chain(damaged, generator=generator, strength=0.3 * phone)
-        stored = (draws[1] < 0.3).to(self.device)[:, None, None, None]  # what an 8-bit file keeps of it
-        damaged = torch.where(stored, (damaged.clamp(0, 1) * 255).round() / 255, damaged)
-        known = (draws[2] < 0.5).to(self.device)[:, None, None, None]
-        mask = result.mask * known
-        window = (..., slice(offset, offset + patch), slice(offset, offset + patch))
-        pick = torch.randint(2, (count,), generator=generator)
+        """Random patches of random regions, at random times."""
+        phase = next(phase for phase in PHASES if self.progress <= phase.until)
+        patch, count, side = int(phase.patch * self.config.tile_px), phase.batch * self.scale, self._region_px(phase)
+        fresh = min(count, phase.fresh * self.scale) if self._pool else count
+        pool = [region for region in self._pool if region.clean.shape[-1] == side]
+        new = self._regions.make(count if len(pool) < count - fresh else fresh, side, generator)
+        old = torch.randperm(len(pool), generator=generator)[: count - len(new)].tolist()
+        regions = new + [pool[index] for index in old]
+        self._pool = (pool + new)[-_POOL * self.scale :]
+        places = (torch.rand(count, 2, generator=generator) * (side - patch + 1)).long().tolist()
+        cuts = [(..., slice(top, top + patch), slice(left, left + patch)) for top, left in places]
         times = torch.randint(1, self.config.diffusion.timesteps, (count,), generator=generator)
-        start = torch.arange(count) < max(1, round(0.6 * count))
+        early = torch.rand(count, generator=generator) < phase.early
         return RestorerBatch(
-            damaged=damaged,
-            degraded=torch.where(mask > 0, torch.full_like(mask, _HOLE_FILL), damaged)[window],
-            clean=clean[window],
-            mask=mask[window],
-            caption=self._captions[chosen, pick].to(self.device),
-            has_caption=(draws[3] >= 0.15).to(self.device),
+            degraded=torch.stack([region.degraded[cut] for region, cut in zip(regions, cuts, strict=True)]),
+            clean=torch.stack([region.clean[cut] for region, cut in zip(regions, cuts, strict=True)]),
+            mask=torch.stack([region.mask[cut] for region, cut in zip(regions, cuts, strict=True)]),
+            features=stack_features([region.features for region in regions]),
             noise=torch.randn(count, 3, patch, patch, generator=generator).to(self.device),
-            timestep=torch.where(start, self.config.diffusion.timesteps, times),
-            own=~start & (draws[4] < 0.75),
+            timestep=torch.where(early, times, self.config.diffusion.timesteps),
+            own=early & (torch.rand(count, generator=generator) < 0.75),
         )
 
     def loss(self, batch: RestorerBatch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Log of the squared error of x0_hat, and a little of its gradients' error."""
-        context = self.network.encode_context(self._features(batch))
-        base = batch.clean
+        context = self.network.encode_context(batch.features)
+        noisy = self.scheduler.add_noise(batch.clean, batch.noise, batch.timestep, batch.degraded)
         if bool(batch.own.any()):
             rows = batch.own.nonzero().flatten().to(self.device)
             with torch.no_grad():
@@ -155,9 +167,15 @@ class RestorerTask:
                 times = torch.full((len(rows),), self.config.diffusion.timesteps, device=self.device)
                 part = Context(context.tokens[rows], context.embedding[rows])
                 guess = self.network(start, batch.degraded[rows], batch.mask[rows], times, part)
-            base = base.clone()
-            base[rows] = guess.float().clamp(0, 1)
-        noisy = self.scheduler.add_noise(base, batch.noise, batch.timestep, batch.degraded)
+                noisy[rows] = self.scheduler.step(
+                    guess.float().clamp(0, 1),
+                    self.config.diffusion.timesteps,
+                    start,
+                    batch.degraded[rows],
+                    previous_timestep=batch.timestep[batch.own],
+                    noise=batch.noise[rows],
+                    return_dict=False,
+                )[0]
         estimate = self.network(noisy, batch.degraded, batch.mask, batch.timestep.to(self.device), context)
         error, edges = log_mean_squared_error(estimate, batch.clean), gradient_error(estimate, batch.clean)
         psnr = -10 * (estimate.detach().float() - batch.clean).square().flatten(1).mean(1).clamp(min=1e-6).log10()
@@ -188,13 +206,8 @@ class RestorerTask:
     def _start(self, degraded: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return degraded + self.scheduler.noise_level * noise
 
-    @torch.no_grad()
-    def _features(self, batch: RestorerBatch) -> GuidanceFeatures:
-        views = self.guidance.views(batch.damaged, native=1)
-        features = self.guidance.look(views)
-        prediction = self.guidance.predict(features, views)
-        caption = batch.caption * batch.has_caption[:, None]
-        return self.guidance.assemble(features, prediction, caption, batch.has_caption)
+    def _region_px(self, phase: Phase) -> int:
+        return int(phase.region * self.config.tile_px)
 
     def _restore(self, damaged: torch.Tensor, steps: int) -> torch.Tensor:
         views = self.guidance.views(damaged)
