@@ -31,6 +31,7 @@ def falling_times(draw: st.DrawFn, weights: torch.Tensor, count: int) -> list[in
 
 
 @given(st.integers(1, 300), SCHEDULES, FINAL_MEANS)
+@settings(deadline=None)
 def test_mean_weights_fall_from_one_to_the_final_mean(timesteps: int, schedule: str, final_mean: float) -> None:
     weights = get_mean_weights(timesteps, schedule, final_mean)
     assert weights.shape == (timesteps + 1,)
@@ -41,6 +42,7 @@ def test_mean_weights_fall_from_one_to_the_final_mean(timesteps: int, schedule: 
 
 
 @given(bridges(), LEVELS)
+@settings(deadline=None)
 def test_marginal_starts_at_the_clean_photo_and_keeps_its_variance_bounded(weights: torch.Tensor, level: float) -> None:
     mean, std = get_marginal(weights, level)
     assert float(mean[0]) == 1.0
@@ -50,6 +52,7 @@ def test_marginal_starts_at_the_clean_photo_and_keeps_its_variance_bounded(weigh
 
 
 @given(st.data(), bridges(), st.floats(1e-3, 50 / 255))
+@settings(deadline=None)
 def test_two_jumps_with_the_true_photo_are_one_jump(data: st.DataObject, weights: torch.Tensor, level: float) -> None:
     t, u, s = (weights[time] for time in data.draw(falling_times(weights, 3)))
     state_tu, clean_tu, std_tu = get_jump(t, u, level)
@@ -62,6 +65,7 @@ def test_two_jumps_with_the_true_photo_are_one_jump(data: st.DataObject, weights
 
 
 @given(st.data(), bridges(2), st.floats(1e-3, 50 / 255))
+@settings(deadline=None)
 def test_a_jump_from_the_marginal_arrives_at_the_marginal(
     data: st.DataObject, weights: torch.Tensor, level: float
 ) -> None:
@@ -73,6 +77,7 @@ def test_a_jump_from_the_marginal_arrives_at_the_marginal(
 
 
 @given(st.data(), bridges(2), LEVELS)
+@settings(deadline=None)
 def test_a_jump_to_zero_returns_the_estimate(data: st.DataObject, weights: torch.Tensor, level: float) -> None:
     time = data.draw(st.integers(1, len(weights) - 1))
     c_state, c_clean, std = get_jump(weights[time], weights[0], level)
@@ -82,6 +87,7 @@ def test_a_jump_to_zero_returns_the_estimate(data: st.DataObject, weights: torch
 
 
 @given(st.data(), bridges(2), st.floats(1e-3, 50 / 255))
+@settings(deadline=None)
 def test_a_jump_is_a_mixture_with_positive_noise(data: st.DataObject, weights: torch.Tensor, level: float) -> None:
     times = data.draw(falling_times(weights, 2))
     c_state, c_clean, std = get_jump(weights[times[0]], weights[times[1]], level)
@@ -91,7 +97,7 @@ def test_a_jump_is_a_mixture_with_positive_noise(data: st.DataObject, weights: t
 
 
 @given(st.integers(1, 300), st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_grid_starts_at_the_end_of_the_bridge_and_falls_to_one_or_more(timesteps: int, data: st.DataObject) -> None:
     steps = data.draw(st.integers(1, timesteps))
     grid = get_timesteps(timesteps, steps)
@@ -102,7 +108,7 @@ def test_grid_starts_at_the_end_of_the_bridge_and_falls_to_one_or_more(timesteps
 
 
 @given(st.integers(1, 300), st.integers())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_step_counts_outside_the_bridge_are_refused(timesteps: int, steps: int) -> None:
     if 1 <= steps <= timesteps:
         return

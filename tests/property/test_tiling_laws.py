@@ -22,6 +22,7 @@ def grids(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 
 @given(grids())
+@settings(deadline=None)
 def test_tiles_lie_inside_the_photo_overlap_enough_and_cover_it(sizes: tuple[int, int, int, int]) -> None:
     height, width, tile, overlap = sizes
     grid = TileGrid.cover(height, width, tile, overlap)
@@ -38,6 +39,7 @@ def test_tiles_lie_inside_the_photo_overlap_enough_and_cover_it(sizes: tuple[int
 
 
 @given(grids())
+@settings(deadline=None)
 def test_no_grid_with_fewer_tiles_would_do(sizes: tuple[int, int, int, int]) -> None:
     height, _, tile, overlap = sizes
     count = len(TileGrid.cover(height, tile, tile, overlap).tops)
@@ -46,7 +48,7 @@ def test_no_grid_with_fewer_tiles_would_do(sizes: tuple[int, int, int, int]) -> 
 
 
 @given(grids(), st.integers(0, 2**31))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_blending_the_tiles_of_a_photo_gives_the_photo(sizes: tuple[int, int, int, int], seed: int) -> None:
     height, width, tile, overlap = sizes
     photo = torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
@@ -64,6 +66,7 @@ def test_blending_the_tiles_of_a_photo_gives_the_photo(sizes: tuple[int, int, in
 
 
 @given(st.integers(2, 300), st.integers(1, 150))
+@settings(deadline=None)
 def test_weights_are_positive_symmetric_and_one_inside(tile: int, overlap: int) -> None:
     weights = taper(tile, overlap)
     assert weights.shape == (tile,)
@@ -74,6 +77,7 @@ def test_weights_are_positive_symmetric_and_one_inside(tile: int, overlap: int) 
 
 
 @given(st.integers(2, 40), st.integers(1, 39))
+@settings(deadline=None)
 def test_photos_smaller_than_a_tile_are_refused(tile: int, side: int) -> None:
     if side < tile:
         with pytest.raises(ShapeError, match="extend the photo first"):

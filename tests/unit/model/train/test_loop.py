@@ -68,6 +68,8 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, stop: 
     assert f'"step": {stop + 1}' in counters(tmp_path / "parts")
     resumed = ToyTask()
     train(resumed, tmp_path / "parts", 9)
+    rows = (tmp_path / "parts" / "training" / "toy" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", str(stop + 1), "9"]
     for name, value in whole.module.state_dict().items():
         torch.testing.assert_close(resumed.module.state_dict()[name], value, rtol=0, atol=1e-7)
 

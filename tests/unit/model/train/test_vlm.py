@@ -52,11 +52,11 @@ def test_a_run_writes_weights_vocabulary_and_captions(tiny: ModelConfig, photos:
 
 
 def test_an_interrupted_run_gives_the_same_weights(tiny: ModelConfig, photos: list[Photo], tmp_path: Path) -> None:
-    whole, options = build(tiny, photos), {"steps": 5, "warmup_steps": 2}
-    run_training(whole, RunOptions(tmp_path / "whole", **options), QUIET)
-    run_training(build(tiny, photos, StoppedTask), RunOptions(tmp_path / "parts", **options), QUIET)
+    whole, options = build(tiny, photos), RunOptions(tmp_path / "parts", steps=5, warmup_steps=2)
+    run_training(whole, dataclasses.replace(options, out=tmp_path / "whole"), QUIET)
+    run_training(build(tiny, photos, StoppedTask), options, QUIET)
     resumed = build(tiny, photos)
-    run_training(resumed, RunOptions(tmp_path / "parts", **options), QUIET)
+    run_training(resumed, options, QUIET)
     for name, value in whole.module.state_dict().items():
         torch.testing.assert_close(resumed.module.state_dict()[name], value, rtol=0, atol=1e-6)
 

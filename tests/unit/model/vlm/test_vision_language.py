@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,8 +98,9 @@ def test_unknown_models_are_refused_with_advice(source: str) -> None:
 def test_widths_that_differ_from_the_named_model_are_refused(tmp_path: Path, key: str, value: int) -> None:
     source = write_published(tmp_path, captions=False, weights=False)
     right = getattr(CONFIG, key)
+    changes: dict[str, Any] = {key: value}
     with pytest.raises(ConfigError, match=f"set vlm.{key} to {right}"):
-        VisionLanguageModel(dataclasses.replace(CONFIG, source=source, **{key: value}), pretrained=False)
+        VisionLanguageModel(dataclasses.replace(CONFIG, source=source, **changes), pretrained=False)
 
 
 @pytest.mark.parametrize("captions", [True, False])
