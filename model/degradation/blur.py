@@ -39,7 +39,7 @@ def random_kernels(rms: Tensor, draws: Draws) -> Tensor:
     disc = (rms[:, None, None] * math.sqrt(2.0) + 0.5 - distance).clamp(0.0, 1.0)
     sigma = (rms[:, None, None] / math.sqrt(2.0)).clamp_min(0.05)
     gaussian = (-0.5 * (distance / sigma).square()).exp()
-    kernels = torch.stack((motion, disc, gaussian), 1)[torch.arange(len(rms)), draws.choice(_SHARES)]
+    kernels = torch.stack((motion, disc, gaussian), 1)[torch.arange(len(rms), device=rms.device), draws.choice(_SHARES)]
     return kernels / kernels.sum((1, 2), keepdim=True)
 
 

@@ -15,7 +15,7 @@ COVER_AT_FULL_SEVERITY = 0.5
 _LEAST_SEVERITY = 0.05
 # White, black, mid-gray, any colour. DA-CLIP and most editors fill with white.
 _FILL_SHARES = (0.7, 0.1, 0.1, 0.1)
-_STROKES, _STROKE_POINTS, _SHAPES = 4, 4, 6
+_STROKES, _STROKE_STEPS, _SHAPES = 4, 6, 6
 # Outlines are smooth; beyond this size they are computed small and enlarged before they are cut.
 _FIELD_PX = 160
 
@@ -64,12 +64,15 @@ def _distance_to_seeds(draws: Draws, height: int, width: int) -> Tensor:
     # Not every picture has every shape: absent ones are moved far away. The first stroke is always there.
     gone = 20.0 * (draws.uniform(0.0, 1.0, _STROKES + _SHAPES) > draws.uniform(0.15, 0.9, 1)).float()
     gone[:, 0] = 0.0
-    steps = draws.normal(_STROKES, _STROKE_POINTS + 1, 2) * 0.4
+    # A hand keeps its direction for a while: the turn from one step to the next is limited.
+    turns = torch.cat((draws.angle(_STROKES, 1), draws.normal(_STROKES, _STROKE_STEPS - 1) * 0.8), 2).cumsum(2)
+    length = draws.uniform(0.08, 0.4, _STROKES, 1)
+    steps = torch.stack((turns.sin() * length, turns.cos() * length), 3)
     pens = draws.uniform(0.0, 0.06, _STROKES)
     for stroke in range(_STROKES):
-        start = (draws.uniform(-1.1, 1.1, 1) * tall, draws.uniform(-1.1, 1.1, 1) * wide)
+        start = (draws.uniform(-0.9, 0.9, 1) * tall, draws.uniform(-0.9, 0.9, 1) * wide)
         y0, x0 = (value[..., None] for value in start)
-        for point in range(_STROKE_POINTS):
+        for point in range(_STROKE_STEPS):
             dy, dx = (steps[:, stroke, point, axis, None, None] for axis in (0, 1))
             along = ((y - y0) * dy + (x - x0) * dx) / (dy * dy + dx * dx + 1e-6)
             along = along.clamp(0.0, 1.0)
