@@ -100,6 +100,8 @@ class Workbench:
         held = self.held.get(claim.job.id)
         if held is not None:  # its lease ran out while Redis was away, and it came back to us: no work is lost
             held.claim = claim
+            if held.leave is Leave.LOST:
+                held.leave = None
             return
         held = HeldJob(claim)
         self.held[held.id] = held

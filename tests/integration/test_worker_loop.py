@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,11 @@ from app.jobs.job import JobState
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.settings import Settings
 from app.worker.__main__ import EXIT_UNUSABLE, _run
+from app.worker.courier import end_tasks
 from app.worker.held import Phase
 from app.worker.loop import LoopPolicy
 from app.worker.runner import Runner
+from app.worker.workbench import Workbench
 from tests.support.jobs import open_queue, until
 from tests.support.redis_server import RedisServer
 from tests.support.workers import noise_png, photo_job, read_pixels, tiny_runner, working
@@ -141,3 +145,23 @@ async def test_unknown_model_ends_the_worker_for_good(
     assert "no-such-model" in caplog.text
     async with open_queue(redis_url, namespace, POLICY) as queue:
         assert await queue.workers() == []
+
+
+async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, namespace: str, runner: Runner) -> None:
+    async with open_queue(redis_url, namespace, QueuePolicy(lease_ms=150)) as queue:  # and nobody renews the lease
+        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        await bench.set_up()
+        computing = asyncio.create_task(bench.compute_forever())
+        job = await queue.submit(photo_job(600, 600, steps=20), noise_png(600, 600))
+        (first,) = await queue.claim("w", 1, 1000)
+        bench.accept(first)
+        await until(lambda: has_step(queue, job.id), WAIT_S)
+        held = bench.held[job.id]
+        (second,) = await queue.claim("w", 1, 10_000)  # waits for the end of the lease
+        bench.accept(second)
+        assert second.fence > first.fence
+        assert bench.held[job.id] is held
+        done = await queue.wait(job.id, WAIT_S)
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, second.fence)
+        await end_tasks([computing])
+        await bench.close()
