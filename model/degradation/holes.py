@@ -1,6 +1,6 @@
 """Find the holes of a photo that came without a mask: flat regions of one colour with a sharp border.
 
-The rule, set by looking at several hundred photos with and without holes. A hole is a connected region that
+The rule, set by looking at about a hundred photos with and without holes. A hole is a connected region that
 
 1. is flat: no channel varies by more than 4/255 within 3x3 pixels, and at least 45 % of its pixels have exactly one
    colour (an editor fills with one value, and a good JPEG file moves that by 2/255 near borders only; walls, skies and
@@ -9,7 +9,8 @@ The rule, set by looking at several hundred photos with and without holes. A hol
 3. ends abruptly: just outside, at least 40 % of the pixels differ from its colour by more than 16/255, and one pixel
    further 70 % do (skies, lamps and the night fade out over several pixels). Black and white, to which sensors clip,
    and regions below 1 % of the photo have to be sharper, up to 90 % and 97 % (the sun, reflections);
-4. does not lie along the frame: it touches less than 20 % of the photo's outline (skies and letterbox bars do);
+4. does not lie along the frame: it touches less than 30 % of the photo's outline and leaves at least a tenth of every
+   side free (skies and letterbox bars do not);
 5. has the colour that 80 % of all such area shares (a screenshot or a drawing has flat regions of many colours).
 
 In doubt nothing is a hole: repainting a real wall harms more than leaving a hole, and the caller can send a mask.
@@ -32,16 +33,18 @@ _COLOUR_TOLERANCE, _SAME_COLOUR = 8.0, 2.0
 _LEAST_SHARE, _GREATEST_SHARE = 0.0005, 0.7
 _SHARP_STEP = 16.0
 # What share of the border's pixels must differ from the region, one and two pixels outside. Keys: is the region small,
-# has it a colour to which sensors clip?
+# and what colour has it? Deep shadows are exactly black and fairly sharp; large white regions fade or are holes.
 _SHARP_SHARES = {
-    (False, False): (0.4, 0.7),
-    (False, True): (0.7, 0.94),
-    (True, False): (0.75, 0.9),
-    (True, True): (0.9, 0.97),
+    (False, "other"): (0.4, 0.7),
+    (False, "white"): (0.45, 0.85),
+    (False, "black"): (0.7, 0.94),
+    (True, "other"): (0.75, 0.9),
+    (True, "white"): (0.9, 0.97),
+    (True, "black"): (0.9, 0.97),
 }
 _SMALL_SHARE = 0.01
 _BLACK, _WHITE = 2.0, 253.0
-_FRAME_SHARE = 0.2
+_FRAME_SHARE, _SIDE_SHARE = 0.3, 0.9
 _ONE_COLOUR_SHARE = 0.8
 # A photo has a handful of holes; hundreds of flat regions are a drawing, and judging each would take long.
 _MOST_REGIONS = 256
@@ -168,8 +171,9 @@ def _candidates(photo: Tensor, step: int) -> list[tuple[_Window, Tensor]]:
             (left == 0, box[..., 0]),
             (right == width - 1, box[..., -1]),
         )
-        touched = sum(int(line.sum()) for touches, line in ends if touches)
-        if touched < _FRAME_SHARE * 2 * (height + width):
+        touched = [int(line.sum()) if touches else 0 for touches, line in ends]
+        whole_side = max(touched[:2]) > _SIDE_SHARE * width or max(touched[2:]) > _SIDE_SHARE * height
+        if not whole_side and sum(touched) < _FRAME_SHARE * 2 * (height + width):
             found.append(_enlarge(box, (top, left), step, (photo.shape[-2], photo.shape[-1])))
     return found
 
@@ -215,8 +219,8 @@ def _is_hole(levels: Tensor, region: Tensor, colour: Tensor, pixels: int) -> boo
     difference = (levels - colour).abs().amax(1, keepdim=True)
     if float((difference[region] == 0.0).float().mean()) < _EXACT_SHARE:
         return False
-    is_clipped = bool((colour <= _BLACK).all() or (colour >= _WHITE).all())
-    for share in _SHARP_SHARES[area < _SMALL_SHARE * pixels, is_clipped]:
+    name = "black" if bool((colour <= _BLACK).all()) else "white" if bool((colour >= _WHITE).all()) else "other"
+    for share in _SHARP_SHARES[area < _SMALL_SHARE * pixels, name]:
         wider = _dilate(region)
         ring = difference[wider & ~region]
         if not ring.numel() or float((ring > _SHARP_STEP).float().mean()) < share:

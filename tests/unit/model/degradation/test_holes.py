@@ -38,7 +38,7 @@ def as_jpeg(image: Tensor, quality: int) -> Tensor:
     return levels.view(*pixels.shape).permute(2, 0, 1)[None].float() / 255.0
 
 
-@pytest.mark.parametrize("severity", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("severity", [0.1, 0.4, 0.7])
 @pytest.mark.parametrize("seed", range(4))
 def test_holes_of_our_own_making_are_found(photo: Tensor, severity: float, seed: int) -> None:
     damaged = degrade(photo, "inpainting", severity, generator=seeded(seed))
