@@ -97,9 +97,9 @@ async def test_canceled_job_leaves_between_steps_and_others_go_on(
 
 
 async def test_stop_finishes_what_fits_and_hands_back_the_rest(redis_url: str, namespace: str, runner: Runner) -> None:
-    policy = LoopPolicy(concurrency=2, grace_s=10.0, claim_block_ms=50)
+    policy = LoopPolicy(concurrency=2, grace_s=60.0, claim_block_ms=50)
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        endless = await queue.submit(photo_job(1200, 1200, steps=100), noise_png(1200, 1200))
+        endless = await queue.submit(photo_job(1600, 1600, steps=100), noise_png(1600, 1600))
         short = await queue.submit(photo_job(300, 300, steps=12), noise_png(300, 300))
         waiting = await queue.submit(photo_job(), noise_png())
         async with working(queue, runner, policy):  # stops at the end of the block
@@ -152,7 +152,7 @@ async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, 
         bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         computing = asyncio.create_task(bench.compute_forever())
-        job = await queue.submit(photo_job(600, 600, steps=20), noise_png(600, 600))
+        job = await queue.submit(photo_job(600, 600, steps=8), noise_png(600, 600))
         (first,) = await queue.claim("w", 1, 1000)
         bench.accept(first)
         await until(lambda: has_step(queue, job.id), WAIT_S)
