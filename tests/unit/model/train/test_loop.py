@@ -54,7 +54,13 @@ def test_averaged_weights_are_measured_and_saved(tmp_path: Path) -> None:
     state = load_file(tmp_path / "training" / "toy" / "state.safetensors")
     assert torch.equal(task.evaluated, saved)
     assert torch.equal(state["ema.2.weight"].flatten(), saved)
-    assert not torch.allclose(state["module.2.weight"].flatten(), saved)
+    last = state["module.2.weight"].flatten()
+    assert not torch.allclose(last, saved)
+    average = task.seen[0]
+    for step, weight in enumerate([*task.seen[1:], last]):
+        decay = min(0.99, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
+    torch.testing.assert_close(saved, average)
 
 
 @pytest.mark.parametrize("stop", [0, 2, 5])

@@ -39,7 +39,8 @@ class ToyTask:
         torch.manual_seed(0)
         self.module: nn.Module = nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Dropout(0.2), nn.Linear(3, 1))
         self.signal_at, self.nan_at, self.marker, self.signal_number = signal_at, nan_at, marker, signal_number
-        self.step, self.rates, self.evaluated = 0, [0.0], torch.zeros(0)
+        self.step, self.evaluated = 0, torch.zeros(0)
+        self.seen: list[torch.Tensor] = []  # the weights at the beginning of every step
 
     def batch(self, step: int, generator: torch.Generator) -> torch.Tensor:
         self.step = step
@@ -50,6 +51,7 @@ class ToyTask:
         return torch.randn(16, 3, generator=generator)
 
     def loss(self, batch: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        self.seen.append(self.weight())
         noise = 0.1 * torch.randn(16, generator=generator)
         error = (self.module(batch)[:, 0] - batch @ TRUTH - noise).square().mean()
         if self.step == self.nan_at:
