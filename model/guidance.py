@@ -74,11 +74,11 @@ class Guidance(nn.Module):
         prediction: Prediction = self.predictor(features.embedding, features.tokens, features.early, views)
         return prediction
 
-    def describe(self, views: torch.Tensor) -> list[str | None]:
+    def describe(self, views: torch.Tensor, max_tokens: int | None = None) -> list[str | None]:
         """Captions of the whole-photo views; None for models without a caption decoder."""
         if not self.vlm.has_captions:
             return [None] * views.shape[0]
-        return [text or None for text in caption_views(self.vlm, views[:, 0])]
+        return [text or None for text in caption_views(self.vlm, views[:, 0], max_tokens=max_tokens)]
 
     def embed_captions(self, captions: Sequence[str | None]) -> tuple[torch.Tensor, torch.Tensor]:
         """E_lora of captions (B, E) and which of them exist (B,)."""

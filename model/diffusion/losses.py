@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 
-def log_mean_squared_error(estimate: torch.Tensor, clean: torch.Tensor, floor: float = 1e-5) -> torch.Tensor:
+def log_mean_squared_error(estimate: torch.Tensor, clean: torch.Tensor, floor: float = 1e-3) -> torch.Tensor:
     """Mean over the batch of the logarithm of each image's squared error (NAFNet's "PSNR loss", arXiv 2204.04676).
 
-    Balances kinds of damage whose errors differ a hundredfold. The floor keeps nearly perfect images (identity
-    examples, states close to x_0) from dominating: 1e-5 is 50 dB.
+    Balances kinds of damage whose errors differ a hundredfold. The gradient of the logarithm grows as an image's error
+    falls, so without a floor nearly perfect images (mild damage, identity examples) drown the others: with 1e-5 (50 dB)
+    blur, haze, shadow and holes had gained nothing after 2,400 steps. 1e-3 is 30 dB.
 
     Args:
         estimate: x0_hat (B, C, H, W).

@@ -12,10 +12,13 @@ from model.guidance import Guidance
 from model.train.photos import Photo
 
 _BATCH = 64
+_TABLE_TOKENS = 12
 
 
 @torch.inference_mode()
-def caption_pairs(guidance: Guidance, photos: Sequence[Photo], seed: int, side: int = 160) -> list[tuple[str, str]]:
+def caption_pairs(
+    guidance: Guidance, photos: Sequence[Photo], seed: int, side: int = 160, max_tokens: int | None = None
+) -> list[tuple[str, str]]:
     """Captions (of the damaged photo, of the clean photo), both by greedy decoding.
 
     Args:
@@ -23,6 +26,7 @@ def caption_pairs(guidance: Guidance, photos: Sequence[Photo], seed: int, side: 
         photos: Clean photos.
         seed: Of the damage, which is drawn as in training.
         side: Photos are resized to squares of this side first, as the image tower sees them nearly so anyway.
+        max_tokens: Longest caption; None means the model's context length.
     """
     device = next(guidance.predictor.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -32,15 +36,18 @@ def caption_pairs(guidance: Guidance, photos: Sequence[Photo], seed: int, side: 
         severities = sample_severities(clean.shape[0], generator=generator)
         damaged = degrade_mixture(clean, severities, generator=generator).image
         with torch.autocast(device.type, torch.bfloat16):
-            texts = [guidance.describe(guidance.views(image, native=0)) for image in (damaged, clean)]
+            texts = [guidance.describe(guidance.views(image, native=0), max_tokens) for image in (damaged, clean)]
         pairs += [(low or "", high or "") for low, high in zip(*texts, strict=True)]
     return pairs
 
 
 @torch.inference_mode()
 def caption_table(guidance: Guidance, photos: Sequence[Photo], seed: int) -> torch.Tensor:
-    """E_lora of two captions of every photo, of a damaged and of the clean version: (N, 2, E) on the CPU."""
-    pairs = caption_pairs(guidance, photos, seed)
+    """E_lora of two captions of every photo, of a damaged and of the clean version: (N, 2, E) on the CPU.
+
+    Short captions do: decoding time grows with the square of the length, and the first words say what is seen.
+    """
+    pairs = caption_pairs(guidance, photos, seed, max_tokens=_TABLE_TOKENS)
     rows = [guidance.embed_captions(pair)[0].float().cpu() for pair in pairs]
     return torch.stack(rows)
 
