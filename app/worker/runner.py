@@ -28,16 +28,13 @@ from app.images import ImageLimits, Photo, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
 from app.metrics import record_memory_split
 from app.worker.engine import TileRef
-from app.worker.memory import memory_limit_bytes, return_free_memory
+from app.worker.memory import memory_limit_bytes
 from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import ModelError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
 
 logger = logging.getLogger(__name__)
-
-LARGE_PHOTO_PX = 4_000_000
-"""Above this many pixels the allocator keeps enough freed memory that handing it back is worth the call."""
 
 CPU_TILES = 2
 """Tiles per forward on a CPU that was not measured: the fewest that give the same bits as any other even number."""
@@ -240,11 +237,6 @@ class Runner:
     def discard(self, job_id: str) -> None:
         """Free whatever is held of a job; no effect when nothing is."""
         self._running.pop(job_id, None)
-
-    def release_memory(self, pixels: int) -> None:
-        """Give memory back to the system after a photo of this many pixels; small photos are not worth the call."""
-        if pixels >= LARGE_PHOTO_PX:
-            return_free_memory()
 
     def _run(self, batch: list[TileRef], report: BatchReport) -> None:
         error = self._forward(batch)

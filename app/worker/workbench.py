@@ -273,7 +273,6 @@ class Workbench:
         width, height = held.size
         record_held(len(self.held))
         record_ended(outcome, time.monotonic() - held.claimed_s, megapixels=width * height / 1e6, code=code)
-        self._photo_threads.submit(self._runner.release_memory, width * height)
 
     async def _in_model_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._model_thread, function, *args)
