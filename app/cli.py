@@ -6,11 +6,15 @@ This is a composition root: it may reach into `model`, which nothing else beside
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from typing import Annotated
 
 import typer
 
 from app.commands import demo, describe, elsewhere, restore, roles
+from app.commands.exits import EXIT_UNUSABLE
+
+_OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
 
 app = typer.Typer(
     name="vlmir",
@@ -52,7 +56,13 @@ def root(
 
 def main() -> None:
     """Run the program with the arguments of this process."""
-    app(prog_name="vlmir")
+    try:
+        app(prog_name="vlmir")
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_THE_WORKER:
+            raise
+        typer.echo(f"vlmir: {error.name} is not installed; this command needs: pip install 'vlmir[worker]'", err=True)
+        sys.exit(EXIT_UNUSABLE)
 
 
 if __name__ == "__main__":

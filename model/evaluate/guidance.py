@@ -11,7 +11,7 @@ from model.guidance import Guidance
 from model.train.alignment import AlignmentTask
 from model.train.captions import caption_pairs
 from model.train.photos import load_photos
-from model.train.predictor import PredictorTask
+from model.train.predictor import REGION_PX, PredictorTask
 from model.train.vlm import measure_retrieval
 
 
@@ -36,7 +36,7 @@ def measure_guidance(
     retrieval = measure_retrieval(guidance.vlm, unseen)
     pairs = caption_pairs(guidance, unseen[:300], seed=1)
     alignment = AlignmentTask(guidance, pairs, pairs).evaluate()
-    clean = load_photos(photos, min_side=288)
+    clean = load_photos(photos, min_side=max(REGION_PX))
     prediction = PredictorTask(guidance, clean, clean, torch.device("cpu")).evaluate()
     captions = {photo.path.name: pair[1] for photo, pair in list(zip(unseen, pairs, strict=False))[:5]}
     return {**retrieval, **alignment, **prediction, "captions": captions}

@@ -11,7 +11,7 @@ import typer
 
 from model.config import load_config
 from model.errors import ModelError
-from model.train.loop import RunOptions, run_training
+from model.train.loop import RunOptions, TrainingStoppedError, run_training
 from model.train.photos import Photo, load_photos
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
@@ -55,6 +55,14 @@ def choose_device(name: str) -> torch.device:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return torch.device(name)
+
+
+def as_exit(error: ModelError) -> Exception:
+    """What the command line ends with: 128 + signal for a stopped run, else a message about the arguments."""
+    if isinstance(error, TrainingStoppedError):
+        typer.echo(str(error), err=True)
+        return typer.Exit(128 + error.signal_number)
+    return typer.BadParameter(str(error))
 
 
 def read_names(path: Path | None) -> frozenset[str]:
@@ -101,7 +109,7 @@ def vlm(
             ),
         )
     except ModelError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise as_exit(error) from error
 
 
 @app.command()
@@ -127,7 +135,7 @@ def predictor(
     from model.guidance import Guidance
     from model.train.alignment import AlignmentTask
     from model.train.captions import caption_pairs
-    from model.train.predictor import PredictorTask
+    from model.train.predictor import REGION_PX, PredictorTask
 
     names = read_names(held_out)
     torch.manual_seed(seed)
@@ -143,20 +151,24 @@ def predictor(
             unseen = unseen[:300]
             typer.echo(f"writing captions of {len(learnt)} + {len(unseen)} photos, damaged and clean")
             task = AlignmentTask(
-                guidance, caption_pairs(guidance, learnt, seed), caption_pairs(guidance, unseen, seed + 1)
+                guidance,
+                *(
+                    caption_pairs(guidance, part, number, half=precision == "bf16")
+                    for number, part in ((seed, learnt), (seed + 1, unseen))
+                ),
             )
             run_training(
                 task, run_options(out, None, align_budget, seed, precision, learning_rate=5e-4, warmup_steps=50)
             )
             guidance.vlm.requires_grad_(False)
-        photos = load_photos(data, min_side=320, exclude=names)
+        photos = load_photos(data, min_side=max(REGION_PX), exclude=names)
         trained, unseen = split_photos(photos)
         run_training(
             PredictorTask(guidance, trained, unseen, target, batch_size or 16),
             run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3, warmup_steps=50),
         )
     except ModelError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise as_exit(error) from error
 
 
 @app.command()
@@ -173,7 +185,7 @@ def restorer(
     time_budget: Budget = None,
     device: Device = "auto",
     scale: Annotated[
-        int, typer.Option(help="Multiplies the batch sizes (8 at 128 px on a CPU); 8 or more for a large GPU.")
+        int, typer.Option(help="Multiplies the batch sizes (12 at 64 px on a CPU); 8 or more for a large GPU.")
     ] = 1,
     precision: Precision = "fp32",
     seed: Seed = 0,
@@ -196,10 +208,10 @@ def restorer(
         guidance = Guidance.load(config, folder)
         photos = load_photos(data, min_side=config.tile_px * 5 // 8)
         trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
-        task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed)
+        task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed, half=precision == "bf16")
         run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3))
-    except (ModelError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except ModelError as error:
+        raise as_exit(error) from error
 
 
 def split_photos(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:

@@ -1,6 +1,7 @@
 """The one training loop: schedule, EMA, progress, CSV, checkpoints, resume. What is learnt comes from a task.
 
-Everything random is drawn from generators seeded by (seed, step), so a resumed run sees the batches it would have seen.
+New material of every batch is drawn from a generator seeded by (seed, step). What a task remembers of earlier batches
+(replayed features, regions) is not part of the saved state and fills up again after a resume.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ class TrainingTask(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the part's weights into a model folder."""
+
+
+class TrainingStoppedError(ModelError):
+    """A run was asked to stop before its end; its state is saved.
+
+    Attributes:
+        signal_number: Which signal asked.
+    """
+
+    def __init__(self, name: str, step: int, signal_number: int) -> None:
+        super().__init__(f"{name}: stopped at step {step}, the state is saved; give the same command again to go on")
+        self.signal_number = signal_number
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,11 @@ class RunOptions:
 
 
 def run_training(task: TrainingTask, options: RunOptions, console: Console | None = None) -> dict[str, float]:
-    """Train to the end of the schedule, or until SIGTERM / Ctrl-C, then save; returns the last held-out figures."""
+    """Train to the end of the schedule, then save; returns the last held-out figures.
+
+    Raises:
+        TrainingStoppedError: SIGTERM or Ctrl-C came; the state is saved, and the same call goes on from there.
+    """
     console = console or Console()
     parameters = [value for value in task.module.parameters() if value.requires_grad]
     device = parameters[0].device
@@ -125,6 +142,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
     clock = time.monotonic()
     last_print = last_save = last_evaluation = elapsed
     task.module.train()
+    task.progress = options.fraction(step, elapsed)  # before the first batches are asked for
     with _stop_on_signal() as stopped, _batches(task, step, options.seed, device) as batches:
         while options.fraction(step, elapsed) < 1.0 and not stopped:
             task.progress = options.fraction(step, elapsed)
@@ -162,6 +180,8 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
                 log.write({"step": step, "elapsed_s": round(elapsed, 1), **figures})
                 last_evaluation, clock = elapsed, time.monotonic()
     save_state(state_path, task.module, optimizer, ema, {"step": step, "elapsed_s": elapsed})
+    if stopped:
+        raise TrainingStoppedError(task.name, step, stopped[0])
     if step:
         figures = _evaluate(task, ema, folder, step, console)
         log.write({"step": step, "elapsed_s": round(elapsed, 1), **figures})

@@ -116,6 +116,10 @@ def crop_photo(
         rotate: Also turn by a multiple of 90 degrees (no meaning is attached to up and down).
     """
     height, width = photo.pixels.shape[:2]
+    if min(height, width) < size:
+        raise ModelError(
+            f"{photo.path}: got {width} x {height} px, expected at least {size} on both sides; leave it out"
+        )
     draws = torch.rand(4, generator=generator).tolist()
     window = int(size * (1 + draws[0] * (max_shrink - 1)))
     window = max(size, min(window, height, width))

@@ -23,7 +23,7 @@ from model.guidance import Guidance
 from model.train.photos import Photo, crop_photo
 from model.vlm.vision_language import ImageFeatures
 
-_REGION_PX = (160, 224, 320)  # photos of several sizes: from hardly shrunk in the whole-photo view to clearly shrunk
+REGION_PX = (160, 224, 320)  # photos of several sizes: from hardly shrunk in the whole-photo view to clearly shrunk
 _TRAINING_CROPS = 1
 _REPLAYED = 48  # per step: the frozen tower is most of the cost, so its features are learnt from several times
 _MEMORY = 4096
@@ -132,7 +132,7 @@ class PredictorTask:
 
     def _make(self, photos: list[Photo], generator: torch.Generator, count: int) -> PredictorBatch:
         chosen = torch.randint(len(photos), (count,), generator=generator).tolist()
-        side = _REGION_PX[int(torch.randint(len(_REGION_PX), (1,), generator=generator))]
+        side = REGION_PX[int(torch.randint(len(REGION_PX), (1,), generator=generator))]
         crops = [crop_photo(photos[index], side, generator, max_shrink=2.0) for index in chosen]
         clean = torch.stack(crops).to(self.device).float() / 255
         severities = sample_severities(count, generator=generator, identity_probability=0.08, device=self.device)

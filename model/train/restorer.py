@@ -8,6 +8,7 @@ estimates, and one trained on true states alone trusts their errors.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,7 @@ class RestorerTask:
         kinds: Degradations to learn; all ten make the universal model.
         scale: Multiplies the batch sizes of the phases.
         seed: Of the captions' damage.
+        half: Write the captions in bfloat16.
     """
 
     name = "restorer"
@@ -112,6 +114,8 @@ class RestorerTask:
         kinds: Sequence[str] = KINDS,
         scale: int = 1,
         seed: int = 0,
+        *,
+        half: bool = False,
     ) -> None:
         self.config, self.device, self.kinds, self.scale = guidance.config, device, tuple(kinds), scale
         self.guidance = guidance.to(device).eval().requires_grad_(False)
@@ -119,6 +123,7 @@ class RestorerTask:
         self.photos = photos
         self.held_out = [photo for photo in held_out if min(photo.pixels.shape[:2]) >= tile][:8]
         self._pool: list[Region] = []
+        self._pool_lock = threading.Lock()  # on a GPU batches are made in several threads
         short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
         if not self.held_out or not bool((short_sides >= self._region_px(PHASES[-1])).any()):
             raise ModelError(
@@ -130,7 +135,9 @@ class RestorerTask:
         self.network = network
         self.module: nn.Module = network
         mixed = (*self.kinds, *EMPHASIS) if set(self.kinds) == set(KINDS) else self.kinds
-        self._regions = RegionMaker(self.guidance, photos, caption_table(self.guidance, photos, seed), mixed, device)
+        self._regions = RegionMaker(
+            self.guidance, photos, caption_table(self.guidance, photos, seed, half=half), mixed, device
+        )
 
     def batch(self, step: int, generator: torch.Generator) -> RestorerBatch:
         """Random patches of random regions, at random times."""
@@ -141,7 +148,9 @@ class RestorerTask:
         new = self._regions.make(count if len(pool) < count - fresh else fresh, side, generator)
         old = torch.randperm(len(pool), generator=generator)[: count - len(new)].tolist()
         regions = new + [pool[index] for index in old]
-        self._pool = (pool + new)[-_POOL * self.scale :]
+        with self._pool_lock:
+            kept = [region for region in self._pool if region.clean.shape[-1] == side]
+            self._pool = (kept + new)[-_POOL * self.scale :]
         places = (torch.rand(count, 2, generator=generator) * (side - patch + 1)).long().tolist()
         cuts = [(..., slice(top, top + patch), slice(left, left + patch)) for top, left in places]
         times = torch.randint(1, self.config.diffusion.timesteps, (count,), generator=generator)

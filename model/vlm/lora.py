@@ -22,7 +22,7 @@ MARK = "lora_"  # peft puts this into every adapter tensor's name
 
 
 def add_text_adapters(vlm: VisionLanguageModel) -> None:
-    """Put zero-initialised LoRA adapters on every feed-forward layer and attention output of the text tower.
+    """Put zero-initialised LoRA adapters on both feed-forward layers of every block of the text tower.
 
     The adapters start switched off and change nothing before they are trained ("LoRA", arXiv 2106.09685).
 
