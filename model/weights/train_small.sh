@@ -6,12 +6,14 @@ set -eu
 BIN=${BIN:-.venv/bin}
 OUT=${OUT:-runs/small}
 PRECISION=${PRECISION:-bf16}
-PHOTOS="--data $DATA/photos/objects --data $DATA/photos/wallpapers --data $DATA/photos/flowers --data $DATA/photos/bsd400"
 CAPTIONED=$DATA/captioned/flickr8k
+set -- --data "$DATA/photos/objects" --data "$DATA/photos/wallpapers" --data "$DATA/photos/flowers" --data "$DATA/photos/bsd400"
 
 "$BIN/vlmir" train vlm --config small --data "$CAPTIONED" --held-out "$CAPTIONED/val.txt" --out "$OUT" \
   --time-budget 21m --learning-rate 8e-4 --precision "$PRECISION"
-"$BIN/vlmir" train predictor $PHOTOS --caption-data "$CAPTIONED" --held-out "$CAPTIONED/val.txt" --out "$OUT" \
-  --pairs 1600 --align-budget 80s --time-budget 8m --precision "$PRECISION"
-"$BIN/vlmir" train restorer $PHOTOS --val-data "$DATA/val/kodak24" --out "$OUT" \
-  --time-budget 85m --precision "$PRECISION"
+"$BIN/vlmir" train predictor "$@" --caption-data "$CAPTIONED" --held-out "$CAPTIONED/val.txt" --out "$OUT" \
+  --pairs 1600 --align-budget 80s --time-budget 12m --precision "$PRECISION"
+"$BIN/vlmir" train restorer "$@" --val-data "$DATA/val/kodak24" --out "$OUT" \
+  --time-budget 60m --precision "$PRECISION"
+
+echo "done: $OUT; use it with --model $OUT, or copy its files (without training/) to model/weights/small"
