@@ -18,7 +18,7 @@ from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
 from model.diffusion.context import Context
-from model.diffusion.network import RestorationNetwork
+from model.diffusion.network import HOLE_FILL, RestorationNetwork
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
@@ -31,7 +31,6 @@ from model.vlm.vision_language import VisionLanguageModel
 __all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
 _STRIP_ROWS = 256  # whole-photo arithmetic runs in strips, so that a large photo needs no full-size temporaries
-_HOLE_FILL = 0.5
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
@@ -207,7 +206,7 @@ class Restorer:
         missing = None
         if mask is not None and bool((mask > 0.5).any()):
             missing = mirror_to((mask[0] > 0.5).to(self.device, torch.float32), tile, tile)
-            degraded = torch.where(missing > 0, torch.full_like(missing, _HOLE_FILL), degraded)
+            degraded = torch.where(missing > 0, torch.full_like(missing, HOLE_FILL), degraded)
         grid = TileGrid.cover(degraded.shape[1], degraded.shape[2], tile, self.config.overlap_px)
         noisy = torch.empty_like(degraded)
         level = self.config.diffusion.noise_level / 255

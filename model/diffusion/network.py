@@ -20,6 +20,7 @@ from model.diffusion.blocks import ContextAttention, NAFBlock, embed_time
 from model.diffusion.context import Context, ContextEncoder, GuidanceFeatures
 
 INPUT_CHANNELS = 7  # x_t, LQ, mask
+HOLE_FILL = 0.5  # what the network sees in LQ where pixels are known to be missing
 
 
 class NAFBackbone(nn.Module):

@@ -13,10 +13,9 @@ import torch
 from model.degradation.camera import camera_chain
 from model.degradation.synthesis import degrade_mixture, sample_severities
 from model.diffusion.context import GuidanceFeatures
+from model.diffusion.network import HOLE_FILL
 from model.guidance import Guidance
 from model.train.photos import Photo, crop_photo
-
-HOLE_FILL = 0.5
 
 
 @dataclass(frozen=True)
