@@ -30,7 +30,7 @@ from model.vlm.vision_language import VisionLanguageModel
 
 __all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
-_STRIP_ROWS = 256  # whole-photo arithmetic runs in strips, so that a large photo needs no full-size temporaries
+_STRIP_ROWS = 16  # whole-photo arithmetic runs in strips that stay in the cache: 24 megapixels of noise in 1.6 s, not 11
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
