@@ -30,7 +30,7 @@ from model.vlm.vision_language import VisionLanguageModel
 
 __all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
-_STRIP_ROWS = 16  # whole-photo arithmetic runs in strips that stay in the cache: 24 megapixels of noise in 1.6 s, not 11
+_STRIP_ROWS = 16  # strips of whole-photo arithmetic stay in the cache: noise of 24 megapixels in 1.6 s, not 11
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
