@@ -182,7 +182,7 @@ class JobFailedError(ServiceError):
 
 
 class QueueFullError(ServiceError):
-    """The number of waiting jobs has reached its bound."""
+    """The number of waiting jobs, or the memory they fill, has reached its bound."""
 
     code = "queue_full"
     status = 503
@@ -199,6 +199,13 @@ class QueueUnavailableError(ServiceError):
     title = "The job queue is not available"
     retryable = True
     default_retry_after_s = 2.0
+
+
+class QueueMemoryError(QueueUnavailableError):
+    """The queue (Redis) is at its memory limit; accepted jobs are kept, and memory comes free as they end."""
+
+    code = "queue_out_of_memory"
+    title = "The job queue has no memory left"
 
 
 class WorkerUnavailableError(ServiceError):

@@ -18,6 +18,7 @@ class QueuePolicy:
         record_ttl_s: Time for which the job's record outlives its result (or its failure).
         upload_ttl_s: Time after which an upload that never became a job is deleted.
         max_queued: Waiting jobs, over all priorities, above which new ones are refused.
+        memory_share: Part of Redis' memory limit in use above which new jobs are refused; the rest is for results.
         event_maxlen: Events kept per job.
         dead_maxlen: Entries kept in the dead stream and in the notices stream.
         batch_every: One of this many claims looks for a batch job first, so that batch never starves.
@@ -29,6 +30,7 @@ class QueuePolicy:
     record_ttl_s: int = 24 * 3600
     upload_ttl_s: int = 24 * 3600
     max_queued: int = 1000
+    memory_share: float = 0.6
     event_maxlen: int = 256
     dead_maxlen: int = 10_000
     batch_every: int = 8

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.errors import QueueUnavailableError
+from app.errors import QueueMemoryError, QueueUnavailableError
 
 BLOCK_MS = 1000
 """Longest blocking read; well under the socket timeout, so that a silent server is told from a quiet one."""
@@ -53,7 +53,8 @@ def translated_errors() -> Iterator[None]:
     """Turn what says "Redis cannot work now" into `QueueUnavailableError`; other errors pass.
 
     Raises:
-        QueueUnavailableError: No connection, no answer in time, out of memory, loading, read-only.
+        QueueMemoryError: Redis is at its memory limit.
+        QueueUnavailableError: No connection, no answer in time, loading, read-only.
     """
     try:
         yield
@@ -67,7 +68,8 @@ def translated_errors() -> Iterator[None]:
         reason = known.get(type(error)) or unavailable_reason(str(error))
         if reason is None:
             raise
-        raise QueueUnavailableError(
+        kind = QueueMemoryError if reason == "OOM" else QueueUnavailableError
+        raise kind(
             f"The job queue cannot work now (Redis says {reason}); try again, accepted jobs are kept."
         ) from error
 

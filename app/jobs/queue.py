@@ -5,6 +5,11 @@ group's pending list, where its idle time is the lease: renewals reset it, and w
 job over. Every attempt raises the job's fence; a commit with an old fence is refused, so a worker that lost its lease
 can do no harm. Every change of more than one key is one script (`lua/`), so a crash at any moment leaves either the old
 or the new state.
+
+Photos wait in Redis' memory, so jobs are refused by number and by memory: when Redis uses more than a share of its
+`maxmemory`. That asks Redis what it uses instead of counting bytes of our own, because such a count would know nothing
+of results, of uploads that expire, nor of other users of the server, and would be wrong for ever after one mistake.
+What was accepted can always be ended: scripts that free memory work beyond the limit too (see `lua/prelude.lua`).
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from app.errors import JobNotFoundError, QueueFullError, ResultGoneError, ResultNotReadyError
+from app.errors import JobNotFoundError, QueueFullError, QueueMemoryError, ResultGoneError, ResultNotReadyError
 from app.jobs.blobs import BlobStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
 from app.jobs.codec import CodecError, decode_job, encode_findings, encode_job
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo"]
 
+_REFUSALS = ("full", "memory")
 _RECHECK_S = 5.0  # a waiter looks at the job this often, in case its notice was trimmed away
 
 
@@ -104,26 +110,31 @@ class JobQueue:
 
         Raises:
             ValueError: The job is not in state queued.
-            QueueFullError: Too many jobs wait.
+            QueueFullError: Too many jobs wait, or Redis needs its memory for the jobs it has.
         """
         if job.state is not JobState.QUEUED:
             raise ValueError(f"only a queued job can be submitted, this one is {job.state.value}")
         # Cheap look first, so that a full queue does not have to take the upload; the script decides.
-        self._check_bound(sum((await self.depth()).values()))
-        names = [self._keys.image(job.id)]
-        await self._blobs.put(names[0], image, self.policy.upload_ttl_s)
-        if mask is not None:
-            names.append(self._keys.mask(job.id))
-            await self._blobs.put(names[1], mask, self.policy.upload_ttl_s)
+        self._check_room(*await self._scripts.room())
+        names = [self._keys.image(job.id), self._keys.mask(job.id)]
+        try:
+            for name, data in zip(names, (image, mask), strict=True):
+                if data is not None:
+                    await self._blobs.put(name, data, self.policy.upload_ttl_s)
+        except QueueMemoryError:
+            await self._blobs.delete(*names)  # the photo, when only the mask found no room
+            self._check_room("memory", sum((await self.depth()).values()))
         word, queued = await self._scripts.submit(job.id, job.priority, job.created_ms, encode_job(job))
-        if word == "full":
+        if word in _REFUSALS:
             await self._blobs.delete(*names)
-            self._check_bound(queued)
+        self._check_room(word, queued)
         return await self.get(job.id) if word == "known" else job
 
-    def _check_bound(self, queued: int) -> None:
-        if queued >= self.policy.max_queued:
+    def _check_room(self, word: str, queued: int) -> None:
+        if word == "full":
             raise QueueFullError(f"{queued} jobs are waiting, the limit is {self.policy.max_queued}; try again later.")
+        if word == "memory":
+            raise QueueFullError(f"The queue's memory is full ({queued} jobs are waiting); try again later.")
 
     async def get(self, job_id: str) -> Job:
         """Give a job as it is now.
@@ -309,8 +320,14 @@ class JobQueue:
             False when the result was not taken: the job went to another worker, is over, or was canceled.
         """
         name = self._keys.result(claim.job_id, claim.fence)
-        await self._blobs.put(name, image, self.policy.result_ttl_s)
-        done = await self._scripts.finish(claim, media_type, caption or "", encode_findings(findings), steps_total)
+        data = b""
+        try:
+            await self._blobs.put(name, image, self.policy.result_ttl_s)
+        except QueueMemoryError:
+            data = image  # goes with the commit, which makes room by deleting the upload
+        done = await self._scripts.finish(
+            claim, media_type, caption or "", encode_findings(findings), steps_total, data
+        )
         self._release(claim)
         if not done:
             await self._blobs.delete(name)

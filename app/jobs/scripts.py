@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from app.jobs.keys import Keys
 
 _NAMES = (
-    "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce", "retire",
+    "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
+    "retire",
 )  # fmt: skip
 
 
@@ -73,15 +74,23 @@ class Scripts:
             policy.lease_ms,
         ]
 
-    async def _run(self, name: str, *args: str | int) -> Any:
+    async def _run(self, name: str, *args: str | int | bytes) -> Any:
         with translated_errors():
             return await self._scripts[name](keys=self._keys, args=[*self._head, *args])
 
     async def submit(self, job_id: str, priority: str, created_ms: int, fields: Mapping[str, str]) -> tuple[str, int]:
-        """Accept a job; gives ("ok", "known" or "full", number of queued jobs)."""
+        """Accept a job; gives ("ok", "known", "full" or "memory", number of queued jobs)."""
         flat = [part for pair in fields.items() for part in pair]
-        word, queued = await self._run("submit", job_id, priority, created_ms, self._policy.max_queued, *flat)
+        word, queued = await self._run("submit", job_id, priority, created_ms, *self._bounds(), *flat)
         return word.decode(), queued
+
+    async def room(self) -> tuple[str, int]:
+        """Look whether a job would be accepted now; answers as `submit` does."""
+        word, queued = await self._run("room", *self._bounds())
+        return word.decode(), queued
+
+    def _bounds(self) -> tuple[int, str]:
+        return self._policy.max_queued, str(self._policy.memory_share)
 
     async def claim(
         self, worker: str, instance: str, limit: int, tick: int, held: Iterable[str]
@@ -114,9 +123,11 @@ class Scripts:
         owned, cancel = await self._run("progress", *_held(claim), step, steps_total, caption, findings)
         return owned == 1, cancel == 1
 
-    async def finish(self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int) -> bool:
-        """Commit a stored result; False when refused."""
-        return bool(await self._run("finish", *_held(claim), media_type, caption, findings, steps_total))
+    async def finish(
+        self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int, data: bytes = b""
+    ) -> bool:
+        """Commit a result that is stored, or `data`, which then takes the place of the upload; False when refused."""
+        return bool(await self._run("finish", *_held(claim), media_type, caption, findings, steps_total, data))
 
     async def fail(self, claim: Claim | Taken, code: str, detail: str, retryable: bool) -> bool:
         """End an attempt with an error; False when stale."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import QueueUnavailableError
+from app.errors import QueueFullError, QueueUnavailableError
 from app.jobs.connection import call, connect
 from app.jobs.job import JobState
 from app.jobs.queue import JobQueue, QueuePolicy
@@ -91,15 +91,15 @@ async def test_blocked_claim_reports_a_killed_redis(queue: JobQueue, server: Red
     assert [claim.job.id for claim in await queue.claim("w", 1, 0)] == [job.id]
 
 
-async def test_full_redis_refuses_new_jobs_and_finishes_old_ones_later(queue: JobQueue, server: RedisServer) -> None:
+async def test_redis_at_its_limit_refuses_new_jobs_and_the_first_worker_waits(queue: JobQueue, server: RedisServer) -> None:
     job = make_job()
     await queue.submit(job, b"photo")
     redis = connect(server.url)
     await call(redis, "CONFIG", "SET", "maxmemory", "1")
-    with pytest.raises(QueueUnavailableError, match="OOM"):
+    with pytest.raises(QueueFullError, match="memory"):
         await queue.submit(make_job(), b"photo")
     with pytest.raises(QueueUnavailableError, match="OOM"):
-        await queue.claim("w", 1, 0)
+        await queue.claim("w", 1, 0)  # there is no consumer group yet, and making one needs memory
     await call(redis, "CONFIG", "SET", "maxmemory", "0")
     await redis.aclose()
     assert await queue.depth() == {"interactive": 1, "batch": 0}

@@ -1,4 +1,5 @@
 -- Records a sign of life of a worker and forgets those long silent. Args: worker, ready (0 or 1), model, ttl_ms.
+redis.call("PERSIST", WORKERS) -- works at the memory limit too; see the prelude
 redis.call(
   "HSET", WORKERS, arg(1),
   cjson.encode({ ready = arg(2) == "1", model = arg(3), seen_ms = NOW, until_ms = NOW + tonumber(arg(4)) })

@@ -7,6 +7,7 @@ end
 if job.state == "queued" then
   conclude(job, "canceled", { "cancel_requested", 1 })
 elseif job.state == "running" and not job.cancel_requested then
+  redis.call("PERSIST", JOB .. job.id) -- works at the memory limit too; see the prelude
   redis.call("HSET", JOB .. job.id, "cancel_requested", 1)
   emit(job.id, "state", { state = "running", attempt = job.attempt, cancel_requested = true })
 end

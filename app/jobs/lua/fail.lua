@@ -14,6 +14,7 @@ elseif job.deliveries >= MAX_DELIVERIES then
   drop_entry(job.priority, job.entry)
   bury(job, code, detail)
 else
+  redis.call("PERSIST", JOB .. job.id) -- works at the memory limit too; see the prelude
   redis.call("HSET", JOB .. job.id, "error_code", code, "error_detail", detail)
   requeue(job, job.deliveries)
 end

@@ -1,5 +1,9 @@
 -- Put before every script. KEYS come from Keys.script_keys, the head of ARGV from Scripts; see there.
 -- Keys whose name ends in a colon are beginnings of names: the job id is added here.
+--
+-- At its memory limit Redis refuses commands that may need memory, but in a script only as the first write. Every
+-- script that must work then, because it frees memory or keeps jobs moving, begins its writes with one that never
+-- needs any (XACK, UNLINK, ZREM, PERSIST, XREADGROUP).
 
 local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
 local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
@@ -45,10 +49,11 @@ local function drop_entry(priority, entry)
   redis.call("XDEL", STREAM[priority], entry)
 end
 
--- Makes a job terminal. `fields` is a flat list of further hash fields.
+-- Makes a job terminal. `fields` is a flat list of further hash fields. Frees the upload first of all.
 local function conclude(job, state, fields)
   local key = JOB .. job.id
   local keep_ms = RECORD_MS
+  redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
   redis.call("HSET", key, "state", state, "finished_ms", NOW, unpack(fields or {}))
   redis.call("HDEL", key, "owner")
   if state == "succeeded" then
@@ -57,7 +62,6 @@ local function conclude(job, state, fields)
     redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
   end
   redis.call("ZREM", QUEUED[job.priority], job.id)
-  redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
   emit(job.id, "state", { state = state, attempt = job.attempt })
   redis.call("PEXPIRE", key, keep_ms)
   redis.call("PEXPIRE", EVENTS .. job.id, keep_ms)
@@ -105,4 +109,18 @@ end
 local function is_settled(id, fence, state)
   local job = load_job(id)
   return job ~= nil and job.state == state and job.attempt == tonumber(fence)
+end
+
+-- Whether new jobs must wait because memory is short: above this share of Redis' limit (1 = all of it), the rest is
+-- for results. False where there is no limit, or where asking is forbidden.
+local function is_memory_short(share)
+  local info = redis.pcall("INFO", "memory")
+  if type(info) ~= "string" then
+    return false
+  end
+  local function number(name)
+    return tonumber(string.match(info, name .. ":(%d+)") or "0")
+  end
+  local limit = number("maxmemory")
+  return limit > 0 and number("used_memory") - number("mem_not_counted_for_evict") > limit * share
 end

@@ -1,5 +1,6 @@
 -- Forgets a worker and hands back, uncounted, whatever is still pending for it. Args: worker. Gives how many.
 local worker, returned = arg(1), 0
+redis.call("HDEL", WORKERS, worker) -- first, because it works at the memory limit too; see the prelude
 for priority, stream in pairs(STREAM) do
   for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "-", "+", 10000, worker)) do
     local found = redis.call("XRANGE", stream, row[1], row[1])
@@ -13,5 +14,4 @@ for priority, stream in pairs(STREAM) do
   end
   redis.call("XGROUP", "DELCONSUMER", stream, GROUP, worker)
 end
-redis.call("HDEL", WORKERS, worker)
 return returned

@@ -1,6 +1,7 @@
 -- Accepts a job: bound, record, stream entry and event at once.
--- Args: id, priority, created_ms, bound, then the fields of the record. Gives {"ok"|"known"|"full", queued count}.
-local id, priority, created_ms, bound = arg(1), arg(2), arg(3), tonumber(arg(4))
+-- Args: id, priority, created_ms, bound, memory share, then the fields of the record.
+-- Gives {"ok"|"known"|"full"|"memory", queued count}.
+local id, priority, created_ms, bound, share = arg(1), arg(2), arg(3), tonumber(arg(4)), tonumber(arg(5))
 local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch)
 
 -- A caller that lost the answer may send the same job again.
@@ -10,9 +11,12 @@ end
 if queued >= bound then
   return { "full", queued }
 end
+if is_memory_short(share) then
+  return { "memory", queued }
+end
 
 local fields = {}
-for i = 12, #ARGV do
+for i = 13, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
