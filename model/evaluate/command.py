@@ -32,6 +32,7 @@ def restore(
     suite: Annotated[str, typer.Option(help=f"{', '.join(SUITES)} or several, comma-separated.")] = "ten",
     model: ModelName = "small",
     steps: Annotated[str | None, typer.Option(help="Denoising steps, comma-separated (default: balanced).")] = None,
+    only: Annotated[str | None, typer.Option(help="Keep the cases whose name holds this text.")] = None,
     severity: Annotated[float, typer.Option(help="Of the suite 'ten', 0..1.")] = 0.5,
     limit: Annotated[int | None, typer.Option(help="Use only so many photos.")] = None,
     find_holes: Annotated[bool, typer.Option(help="Do not tell the model where the holes are.")] = False,
@@ -51,7 +52,7 @@ def restore(
             f"{'case':20s} {'photos':>6s} {'steps':>5s} {'before':>7s} {'after':>7s} {'gain':>6s} {'s/photo':>8s}"
         )
         for name in suite.split(","):
-            cases = list(list_cases(name, severity))
+            cases = [case for case in list_cases(name, severity) if only is None or only in case.name]
             for count in counts:
                 for row in measure(restorer, paths, cases, count, give_mask=not find_holes, pictures=pictures):
                     gain = row.psnr_after - row.psnr_before
