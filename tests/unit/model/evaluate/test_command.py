@@ -46,7 +46,7 @@ def test_restore(data: Path, tmp_path: Path) -> None:
 
 
 def test_guidance(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.train.predictor, "_REGION_PX", (40,))
+    monkeypatch.setattr(model.train.predictor, "REGION_PX", (40,))
     names, out = tmp_path / "held_out.txt", tmp_path / "figures.json"
     names.write_text("0.jpg\n2.jpg\n", encoding="utf-8")
     result = call(

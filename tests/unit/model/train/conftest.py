@@ -26,4 +26,4 @@ def photos(data: Path) -> list[Photo]:
 @pytest.fixture
 def small_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The predictor looks at regions of 40 and 72 px, which takes a tenth of the time."""
-    monkeypatch.setattr(model.train.predictor, "_REGION_PX", (40, 72))
+    monkeypatch.setattr(model.train.predictor, "REGION_PX", (40, 72))

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from model.errors import ModelError
-from model.train.loop import RunOptions, run_training
+from model.train.loop import RunOptions, TrainingStoppedError, run_training
 from tests.unit.model.train.toy import TRUTH, ToyTask
 
 QUIET = Console(quiet=True)
@@ -69,13 +69,15 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, stop: 
     whole = ToyTask()
     train(whole, tmp_path / "whole", 9)
     handler = signal.getsignal(number)
-    train(ToyTask(signal_at=stop, signal_number=number), tmp_path / "parts", 9)
+    with pytest.raises(TrainingStoppedError, match=f"stopped at step {stop + 1}, the state is saved") as caught:
+        train(ToyTask(signal_at=stop, signal_number=number), tmp_path / "parts", 9)
+    assert caught.value.signal_number == number
     assert signal.getsignal(number) is handler
     assert f'"step": {stop + 1}' in counters(tmp_path / "parts")
     resumed = ToyTask()
     train(resumed, tmp_path / "parts", 9)
     rows = (tmp_path / "parts" / "training" / "toy" / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    assert [row.split(",")[0] for row in rows] == ["step", str(stop + 1), "9"]
+    assert [row.split(",")[0] for row in rows] == ["step", "9"]
     for name, value in whole.module.state_dict().items():
         torch.testing.assert_close(resumed.module.state_dict()[name], value, rtol=0, atol=1e-7)
 
@@ -164,6 +166,6 @@ def test_a_process_that_is_told_to_stop_saves_its_state(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 0, output
+    assert process.returncode == 128 + signal.SIGTERM, output
     assert '"step": ' in counters(tmp_path / "out")
-    assert (tmp_path / "out" / "toy.safetensors").is_file()
+    assert not (tmp_path / "out" / "toy.safetensors").exists()  # nobody takes a half-trained part for a whole one

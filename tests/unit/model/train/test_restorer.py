@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from model.checkpoint import ModelFolder
 from model.degradation.kinds import KINDS
 from model.errors import ModelError
 from model.pipeline import Restorer, build_network
-from model.train.loop import RunOptions, run_training
+from model.train.loop import RunOptions, TrainingStoppedError, run_training
 from model.train.photos import Photo
 from model.train.restorer import PHASES, RestorerBatch, RestorerTask
 from tests.unit.model.samples import generator
@@ -47,20 +48,24 @@ def train(task: RestorerTask, out: Path, steps: int = 4) -> dict[str, float]:
 @pytest.mark.parametrize("phase", range(3))
 def test_batches_are_complete_and_in_range(restorer: Restorer, photos: list[Photo], phase: int) -> None:
     task = build(restorer, photos)
-    task.progress, part, count = PHASES[phase]
-    patch = int(part * restorer.tile_px)
-    batch = task.batch(0, generator())
+    task.progress, count = PHASES[phase].until, PHASES[phase].batch
+    patch = int(PHASES[phase].patch * restorer.tile_px)
+    task.batch(0, generator(5))  # the next batch takes some of its regions from this one
+    batch = task.batch(1, generator())
     assert batch.degraded.shape == batch.clean.shape == batch.noise.shape == (count, 3, patch, patch)
     assert batch.mask.shape == (count, 1, patch, patch)
-    assert batch.damaged.shape[-1] > patch
     assert bool(((batch.mask == 0) | (batch.mask == 1)).all())
     assert batch.clean.min() >= 0
     assert batch.clean.max() <= 1
     assert int(batch.timestep.min()) >= 1
     assert int(batch.timestep.max()) == restorer.config.diffusion.timesteps
     assert not bool(batch.own[batch.timestep == restorer.config.diffusion.timesteps].any())
-    for item in dataclasses.fields(batch):
-        assert bool(torch.isfinite(getattr(batch, item.name).float()).all())
+    for owner in (batch, batch.features):
+        for item in dataclasses.fields(owner):
+            value = getattr(owner, item.name)
+            if isinstance(value, torch.Tensor):
+                assert value.shape[0] == count
+                assert bool(torch.isfinite(value.float()).all())
 
 
 def test_known_holes_are_filled_and_marked(restorer: Restorer, photos: list[Photo]) -> None:
@@ -74,8 +79,7 @@ def test_known_holes_are_filled_and_marked(restorer: Restorer, photos: list[Phot
 
 
 def test_batches_repeat_themselves(restorer: Restorer, photos: list[Photo]) -> None:
-    task = build(restorer, photos)
-    first, again, other = (task.batch(0, generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (build(restorer, photos).batch(0, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.degraded, again.degraded)
     assert torch.equal(first.noise, again.noise)
     assert first.degraded.shape != other.degraded.shape or not torch.equal(first.degraded, other.degraded)
@@ -98,7 +102,7 @@ def test_loss_starts_at_the_error_of_the_damaged_photo_and_falls(restorer: Resto
     error = (batch.degraded - batch.clean).square().flatten(1).mean(1)
     difference = batch.degraded - batch.clean
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
-    assert float(start.detach()) == pytest.approx(float((error + 1e-5).log().mean() + 0.5 * edges), rel=1e-3)
+    assert float(start.detach()) == pytest.approx(float((error + 1e-3).log().mean() + 0.5 * edges), rel=1e-3)
     optimizer = torch.optim.AdamW(task.module.parameters(), lr=5e-3)
     for _ in range(25):
         optimizer.zero_grad()
@@ -129,15 +133,19 @@ def test_a_run_writes_weights_figures_and_pictures(restorer: Restorer, photos: l
     assert (tmp_path / "training" / "restorer" / "samples_000002.jpg").stat().st_size > 1000
 
 
-def test_an_interrupted_run_gives_the_same_weights(restorer: Restorer, photos: list[Photo], tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on(restorer: Restorer, photos: list[Photo], tmp_path: Path) -> None:
     kinds = ("noise", "inpainting")
-    whole = build(restorer, photos, kinds=kinds)
-    train(whole, tmp_path / "whole")
-    train(build(restorer, photos, StoppedTask, kinds), tmp_path / "parts")
+    with pytest.raises(TrainingStoppedError, match="stopped at step 3"):
+        train(build(restorer, photos, StoppedTask, kinds), tmp_path)
+    before = load_file(tmp_path / "training" / "restorer" / "state.safetensors")
     resumed = build(restorer, photos, kinds=kinds)
-    train(resumed, tmp_path / "parts")
-    for name, value in whole.module.state_dict().items():
-        torch.testing.assert_close(resumed.module.state_dict()[name], value, rtol=0, atol=1e-6)
+    train(resumed, tmp_path)
+    after = load_file(tmp_path / "training" / "restorer" / "state.safetensors")
+    assert set(before) == set(after)
+    counts = {float(value) for name, value in after.items() if name.startswith("optimizer.step")}
+    assert counts == {4.0}  # one step more than before the stop, on the moments of then
+    moved = [(after[name] - value).abs().max() for name, value in before.items() if name.startswith("module.")]
+    assert 0 < max(float(value) for value in moved) < 0.01
 
 
 def test_photos_that_are_too_small_are_refused(restorer: Restorer, photos: list[Photo]) -> None:

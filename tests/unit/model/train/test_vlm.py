@@ -15,7 +15,7 @@ from rich.console import Console
 from model.checkpoint import ModelFolder
 from model.config import ModelConfig
 from model.errors import ModelError
-from model.train.loop import RunOptions, run_training
+from model.train.loop import RunOptions, TrainingStoppedError, run_training
 from model.train.photos import Photo
 from model.train.vlm import VLMTask, measure_retrieval, square_views
 from tests.unit.model.samples import WORDS, generator
@@ -54,7 +54,8 @@ def test_a_run_writes_weights_vocabulary_and_captions(tiny: ModelConfig, photos:
 def test_an_interrupted_run_gives_the_same_weights(tiny: ModelConfig, photos: list[Photo], tmp_path: Path) -> None:
     whole, options = build(tiny, photos), RunOptions(tmp_path / "parts", steps=5, warmup_steps=2)
     run_training(whole, dataclasses.replace(options, out=tmp_path / "whole"), QUIET)
-    run_training(build(tiny, photos, StoppedTask), options, QUIET)
+    with pytest.raises(TrainingStoppedError, match="step 3"):
+        run_training(build(tiny, photos, StoppedTask), options, QUIET)
     resumed = build(tiny, photos)
     run_training(resumed, options, QUIET)
     for name, value in whole.module.state_dict().items():

@@ -12,7 +12,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 
-from model.train.loop import RunOptions, run_training
+from model.train.loop import RunOptions, TrainingStoppedError, run_training
 
 TRUTH = torch.tensor([1.0, -2.0, 0.5])
 
@@ -77,4 +77,7 @@ class ToyTask:
 
 if __name__ == "__main__":
     out, file = Path(sys.argv[1]), Path(sys.argv[2])
-    run_training(ToyTask(marker=file), RunOptions(out, time_budget_s=120), Console(quiet=True))
+    try:
+        run_training(ToyTask(marker=file), RunOptions(out, time_budget_s=120), Console(quiet=True))
+    except TrainingStoppedError as stopped:
+        sys.exit(128 + stopped.signal_number)
