@@ -71,7 +71,7 @@ class Courier:
         if held.reporter is None or held.reporter.done():
             held.reporter = asyncio.create_task(self._send_reports(held))
 
-    async def settle(self, held: HeldJob, commit: Callable[[Claim], Awaitable[bool]]) -> bool:
+    async def settle(self, held: HeldJob, commit: Callable[[Claim], Awaitable[bool]]) -> Claim | None:
         """Tell the queue how the job ended, again and again until it answers.
 
         Args:
@@ -79,7 +79,7 @@ class Courier:
             commit: One of the queue's outcomes; called with the claim that is current at each attempt.
 
         Returns:
-            False when the queue refused because the job is somebody else's or over.
+            The claim whose outcome the queue took; None when it refused because the job is somebody else's or over.
         """
         if held.reporter is not None:
             await held.reporter  # the last step is told before the outcome
@@ -91,9 +91,11 @@ class Courier:
                 logger.warning("its outcome waits for the queue: %s", error, extra=held.record)
                 await asyncio.sleep(delay_s)
                 continue
-            if accepted or claim is held.claim:  # else this worker has claimed the job anew meanwhile
-                return accepted
-        return False
+            if accepted:
+                return claim
+            if claim is held.claim:  # else this worker has claimed the job anew meanwhile
+                return None
+        return None
 
     async def _renew(self, held: HeldJob) -> None:
         claim = held.claim

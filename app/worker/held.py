@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Phase(Enum):
     """How far a held job is."""
 
+    CLAIMED = "claimed"  # still the bytes of the upload, for want of memory for its pixels
     DECODING = "decoding"
     WAITING = "waiting"  # decoded, not yet admitted by the engine
     RUNNING = "running"
@@ -36,7 +37,10 @@ class HeldJob:
     """One claimed job.
 
     Attributes:
-        claim: The claim that speaks for the job; replaced when this worker claims the same job again.
+        claim: The claim that speaks for the job, without the upload; replaced when this worker claims the job again.
+        upload: Bytes of photo and mask until they are decoded.
+        pixel_bytes: Memory of the photo while it is decoded but not begun, and while it is restored but not encoded.
+        successor: The whole claim that came while an outcome was being told; it counts once that outcome is settled.
         decoded: The photo between decoding and admission.
         leave: Set when the job must leave; acted upon between steps.
         task: What decodes or delivers it, kept so that it is not garbage collected.
@@ -45,7 +49,10 @@ class HeldJob:
     """
 
     claim: Claim
-    phase: Phase = Phase.DECODING
+    upload: tuple[bytes, bytes | None] | None = None
+    phase: Phase = Phase.CLAIMED
+    pixel_bytes: int = 0
+    successor: Claim | None = None
     decoded: DecodedPhoto | None = None
     leave: Leave | None = None
     step: int = 0
@@ -75,4 +82,9 @@ class HeldJob:
     @property
     def is_between_steps(self) -> bool:
         """Whether the job can leave now without waiting for something else to end."""
-        return self.phase in (Phase.WAITING, Phase.RUNNING)
+        return self.phase in (Phase.CLAIMED, Phase.WAITING, Phase.RUNNING)
+
+
+def without_upload(claim: Claim) -> Claim:
+    """Give the claim without the bytes of photo and mask, which may be kept for as long as the job is held."""
+    return replace(claim, image=b"", mask=None)

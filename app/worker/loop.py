@@ -121,8 +121,9 @@ class WorkerLoop:
                 await self._bench.left.wait()
                 continue
             try:
-                for claim in await self._queue.claim(self._name, room, self._policy.claim_block_ms):
-                    self._bench.accept(claim)
+                claims = await self._queue.claim(self._name, room, self._policy.claim_block_ms)
+                while claims:  # no name may stay bound to an upload while the next claim waits
+                    self._bench.accept(claims.pop(0))
                 delays = retry_delays()
             except QueueUnavailableError as error:
                 logger.warning("cannot claim jobs: %s", error)

@@ -45,6 +45,13 @@ LEAST_GAIN = 0.97
 STATE_SHARE = 0.4
 """Part of the memory that the states of photos in progress may fill; decoding and forwards need the rest."""
 
+PIXEL_SHARE = 0.2
+"""Part of the memory for photos between upload and state; on a CPU it comes on top of the share of the states."""
+
+PIXEL_BYTES = 32
+"""Memory per pixel of a decoded photo at its peak: 12 as floats, up to 8 as integers with alpha, 4 for the mask, and
+what the decoder itself needs meanwhile."""
+
 
 @dataclass
 class _Running:
@@ -155,6 +162,14 @@ class Runner:
             free_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
             return int(free_bytes * STATE_SHARE)
         return int(memory_limit_bytes() * STATE_SHARE)
+
+    def estimate_pixel_bytes(self, width: int, height: int) -> int:
+        """Tell how much memory a photo of this size takes at most between upload and state, or state and result."""
+        return width * height * PIXEL_BYTES
+
+    def pixel_budget_bytes(self) -> int:
+        """Tell how much memory photos may hold together that are decoded but not begun, or restored but not encoded."""
+        return int(memory_limit_bytes() * PIXEL_SHARE)
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
         """Read an upload.

@@ -18,7 +18,7 @@ from app.errors import RestorationFailedError, ServiceError
 from app.metrics import record_claimed, record_ended, record_forward, record_held, record_step
 from app.worker.courier import Courier, end_tasks
 from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
-from app.worker.held import HeldJob, Leave, Phase
+from app.worker.held import HeldJob, Leave, Phase, without_upload
 
 if TYPE_CHECKING:
     from app.jobs.queue import Claim, JobQueue
@@ -56,11 +56,13 @@ class Workbench:
         self._queue = queue
         self._concurrency = concurrency
         self._engine = Engine(EnginePolicy())
+        self._undecoded: deque[HeldJob] = deque()  # in order of arrival
         self._waiting: deque[HeldJob] = deque()  # decoded, in order of arrival
         self._work = asyncio.Event()  # set whenever the compute task has something to look at
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._photo_threads = ThreadPoolExecutor(2, thread_name_prefix="photo")
         self._state_budget_bytes = 0
+        self._pixel_budget_bytes = 0
         self._tile_s = 0.0  # running mean of the time per tile
 
     @property
@@ -77,6 +79,7 @@ class Workbench:
         """
         self._made_runner = runner = await self._in_model_thread(self._make_runner)
         self._state_budget_bytes = runner.state_budget_bytes()
+        self._pixel_budget_bytes = runner.pixel_budget_bytes()
         self._engine = Engine(EnginePolicy(runner.batch_tiles, max_state_bytes=self._state_budget_bytes))
         return runner.name
 
@@ -96,19 +99,23 @@ class Workbench:
         return min(self._concurrency - len(self.held), max(0, self._state_budget_bytes - taken) // usual_bytes)
 
     def accept(self, claim: Claim) -> None:
-        """Take a job on."""
+        """Take a job on; its photo is decoded as soon as there is memory for the pixels."""
         held = self.held.get(claim.job.id)
         if held is not None:  # its lease ran out while Redis was away, and it came back to us: no work is lost
-            held.claim = claim
+            held.claim = without_upload(claim)
+            if held.phase is Phase.DELIVERING:
+                held.successor = claim
             if held.leave is Leave.LOST:
                 held.leave = None
+                self._decode_what_fits()
             return
-        held = HeldJob(claim)
+        held = HeldJob(without_upload(claim), upload=(claim.image, claim.mask))
         self.held[held.id] = held
         started_ms = claim.job.started_ms if claim.job.started_ms is not None else claim.job.created_ms
         record_claimed(claim.priority, claim.fence, (started_ms - claim.job.created_ms) / 1000)
         record_held(len(self.held))
-        held.task = asyncio.create_task(self._decode(held))
+        self._undecoded.append(held)
+        self._decode_what_fits()
 
     def hand_back(self, held: HeldJob) -> None:
         """Give a job back to the queue before the next step, unless it is being delivered already."""
@@ -128,7 +135,7 @@ class Workbench:
             for held in [held for held in self.held.values() if held.leave and held.is_between_steps]:
                 logger.info("leaves before its end: %s", held.leave and held.leave.value, extra=held.record)
                 self._take_out(held)
-                held.task = asyncio.create_task(self._settle_leave(held))
+                self._settle_leave(held, held.leave)
             admitted = await self._admit_next()
             batch = self._engine.next_batch()
             if batch:
@@ -136,10 +143,32 @@ class Workbench:
             elif not admitted:
                 await self._work.wait()
 
+    def _decode_what_fits(self) -> None:
+        """Begin to decode, in order of arrival; a photo above the whole budget goes when no other has pixels."""
+        while self._undecoded:
+            held = self._undecoded[0]
+            held_bytes = sum(other.pixel_bytes for other in self.held.values())
+            needed_bytes = self._runner.estimate_pixel_bytes(*held.size)
+            is_too_much = held_bytes > 0 and held_bytes + needed_bytes > self._pixel_budget_bytes
+            if is_too_much or held.leave is not None:  # one that leaves is about to be taken out of the line
+                return
+            self._undecoded.popleft()
+            held.pixel_bytes = needed_bytes
+            held.phase = Phase.DECODING
+            held.task = asyncio.create_task(self._decode(held))
+
+    def _free_pixels(self, held: HeldJob) -> None:
+        held.decoded, held.pixel_bytes = None, 0
+        self._decode_what_fits()
+
     async def _decode(self, held: HeldJob) -> None:
+        upload, held.upload = held.upload, None
+        if upload is None:
+            raise RuntimeError(f"job {held.id} has no upload to decode")
         try:
-            held.decoded = await self._in_photo_thread(self._runner.decode, held.claim.image, held.claim.mask)
+            held.decoded = await self._in_photo_thread(self._runner.decode, *upload)
         except Exception as error:  # noqa: BLE001  only this job is lost
+            self._free_pixels(held)
             await self._settle_failure(held, error)
             return
         held.phase = Phase.WAITING
@@ -160,6 +189,8 @@ class Workbench:
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._fail(held, error)
             return True
+        del decoded
+        self._free_pixels(held)
         held.phase = Phase.RUNNING
         held.steps_total, held.caption, held.findings = begun.steps, begun.caption, begun.findings
         self._engine.add(JobShape(held.id, begun.tiles, begun.steps, job.priority, job.tenant, begun.state_bytes))
@@ -200,12 +231,15 @@ class Workbench:
             held.task = asyncio.create_task(self._deliver(held, restored))
 
     async def _deliver(self, held: HeldJob, restored: RestoredPhoto) -> None:
+        held.pixel_bytes = self._runner.estimate_pixel_bytes(*held.size)
         try:
             data, media_type = await self._in_photo_thread(self._runner.encode, restored)
         except Exception as error:  # noqa: BLE001  only this job is lost
+            self._free_pixels(held)
             await self._settle_failure(held, error)
             return
         del restored  # 12 bytes per pixel; the queue may be away for long
+        self._free_pixels(held)
 
         async def finish(claim: Claim) -> bool:
             return await self._queue.finish(
@@ -223,10 +257,12 @@ class Workbench:
         """Free a job's place in engine and model; what is left is to tell the queue."""
         self._engine.remove(held.id)
         self._runner.discard(held.id)
-        if held in self._waiting:
-            self._waiting.remove(held)
-        held.decoded = None
+        for line in (self._undecoded, self._waiting):
+            if held in line:
+                line.remove(held)
+        held.upload = None
         held.phase = Phase.DELIVERING
+        self._free_pixels(held)
         self._work.set()
 
     def _fail(self, held: HeldJob, error: Exception) -> None:
@@ -241,12 +277,12 @@ class Workbench:
         logger.warning("fails: %s: %s", code, detail, extra=held.record)
         await self._settle(held, "failed", lambda claim: self._queue.fail(claim, code, detail, retryable), code=code)
 
-    async def _settle_leave(self, held: HeldJob) -> None:
-        if held.leave is Leave.CANCELED:
-            await self._settle(held, "canceled", self._queue.canceled)
-        elif held.leave is Leave.HAND_BACK:
-            await self._settle(held, "handed_back", self._queue.hand_back)
-        else:
+    def _settle_leave(self, held: HeldJob, leave: Leave | None) -> None:
+        if leave is Leave.CANCELED:
+            held.task = asyncio.create_task(self._settle(held, "canceled", self._queue.canceled))
+        elif leave is Leave.HAND_BACK:
+            held.task = asyncio.create_task(self._settle(held, "handed_back", self._queue.hand_back))
+        else:  # at once, so that no fresh claim of the job can come in between
             self._forget(held, "lost")
 
     async def _settle(
@@ -258,14 +294,18 @@ class Workbench:
     ) -> None:
         """Tell the queue and forget the job; counts as lost when the queue refuses."""
         held.phase = Phase.DELIVERING
+        settled = None
         try:
-            if not await self.courier.settle(held, commit):
+            settled = await self.courier.settle(held, commit)
+            if settled is None:
                 logger.warning("the queue refused: it was canceled, or another worker has it", extra=held.record)
                 outcome, code = "lost", None
         except Exception:
             logger.exception("its outcome cannot be told; another worker will take it", extra=held.record)
             outcome, code = "lost", None
         self._forget(held, outcome, code)
+        if settled is not None and settled is not held.claim and held.successor is not None:
+            self.accept(held.successor)  # the outcome gave the job back to the queue, and we were given it again
 
     def _forget(self, held: HeldJob, outcome: str, code: str | None = None) -> None:
         self.held.pop(held.id, None)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from app.jobs.job import JobState
-from app.jobs.queue import JobQueue, QueuePolicy
+from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.settings import Settings
 from app.worker.__main__ import EXIT_UNUSABLE, _run
 from app.worker.courier import end_tasks
-from app.worker.held import Phase
+from app.worker.held import Leave, Phase
 from app.worker.loop import LoopPolicy
 from app.worker.runner import Runner
 from app.worker.workbench import Workbench
@@ -163,5 +163,112 @@ async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, 
         assert bench.held[job.id] is held
         done = await queue.wait(job.id, WAIT_S)
         assert (done.state, done.attempt) == (JobState.SUCCEEDED, second.fence)
+        await end_tasks([computing])
+        await bench.close()
+
+
+async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
+    redis_url: str, namespace: str, runner: Runner
+) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        await bench.set_up()
+        bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80) * 5 // 2
+        jobs = [await queue.submit(photo_job(seed=n), noise_png(seed=n)) for n in range(4)]
+        for claim in await queue.claim("w", 4, 0):
+            bench.accept(claim)
+        helds = [bench.held[job.id] for job in jobs]
+
+        async def are_two_decoded() -> bool:
+            return [held.phase for held in helds[:2]] == [Phase.WAITING] * 2
+
+        await until(are_two_decoded, WAIT_S)
+        assert [held.phase for held in helds[2:]] == [Phase.CLAIMED] * 2
+        assert [held.upload for held in helds[:2]] == [None, None]
+        assert [held.upload for held in helds[2:]] == [(noise_png(seed=n), None) for n in (2, 3)]
+        assert all(held.claim.image == b"" for held in helds)
+        bench.hand_back(helds[2])  # leaves without having been decoded
+        computing = asyncio.create_task(bench.compute_forever())
+        for job in (*jobs[:2], jobs[3]):
+            assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
+
+        async def is_empty() -> bool:
+            return not bench.held
+
+        await until(is_empty, WAIT_S)
+        assert (await queue.get(jobs[2].id)).state is JobState.QUEUED
+        assert sum(held.pixel_bytes for held in helds) == 0
+        await end_tasks([computing])
+        await bench.close()
+
+
+async def test_photo_above_the_whole_budget_is_decoded_alone(redis_url: str, namespace: str, runner: Runner) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        await bench.set_up()
+        bench._pixel_budget_bytes = 1
+        jobs = [await queue.submit(photo_job(), noise_png()) for _ in range(2)]
+        computing = asyncio.create_task(bench.compute_forever())
+        for claim in await queue.claim("w", 2, 0):
+            bench.accept(claim)
+        for job in jobs:
+            assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
+        await end_tasks([computing])
+        await bench.close()
+
+
+async def test_fresh_claim_of_a_lost_job_is_not_forgotten_with_the_old_one(
+    redis_url: str, namespace: str, runner: Runner
+) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        await bench.set_up()
+        job = await queue.submit(photo_job(), noise_png())
+        (first,) = await queue.claim("w", 1, 0)
+        bench.accept(first)
+        held = bench.held[job.id]
+
+        async def is_decoded() -> bool:
+            return held.phase is Phase.WAITING
+
+        await until(is_decoded, WAIT_S)
+        await queue.hand_back(first)
+        held.leave = Leave.LOST
+        (second,) = await queue.claim("w", 1, 0)
+        computing = asyncio.create_task(bench.compute_forever())
+        await asyncio.sleep(0)  # it has taken the lost one out, and nothing else has run since
+        bench.accept(second)
+        done = await queue.wait(job.id, WAIT_S)
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, second.fence)
+        await end_tasks([computing])
+        await bench.close()
+
+
+async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
+    redis_url: str, namespace: str, runner: Runner
+) -> None:
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        await bench.set_up()
+        job = await queue.submit(photo_job(), noise_png())
+        (first,) = await queue.claim("w", 1, 0)
+        bench.accept(first)
+        held = bench.held[job.id]
+
+        async def is_decoded() -> bool:
+            return held.phase is Phase.WAITING
+
+        async def fail_and_claim_again(claim: Claim) -> bool:
+            accepted = await queue.fail(claim, "device_out_of_memory", "later", retryable=True)
+            for again in await queue.claim("w", 1, 0):
+                bench.accept(again)
+            return accepted
+
+        await until(is_decoded, WAIT_S)
+        bench._take_out(held)
+        await bench._settle(held, "failed", fail_and_claim_again)
+        computing = asyncio.create_task(bench.compute_forever())
+        done = await queue.wait(job.id, WAIT_S)
+        assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
         await end_tasks([computing])
         await bench.close()
