@@ -156,13 +156,13 @@ def test_a_process_that_is_told_to_stop_saves_its_state(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.unit.model.train.toy", str(tmp_path / "out"), str(marker)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 180
         while not marker.exists():
             assert process.poll() is None, process.stdout.read() if process.stdout else ""
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.terminate()
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=90)
     finally:
         process.kill()
         process.wait()

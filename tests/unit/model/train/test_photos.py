@@ -103,6 +103,12 @@ def test_shrunk_and_turned_crops_keep_their_size(seed: int) -> None:
     assert crop.shape == (3, 32, 32)
 
 
+@pytest.mark.parametrize("size", [(31, 90), (90, 31)])
+def test_photos_smaller_than_the_crop_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ModelError, match=r"ramp\.png: got .* expected at least 32 on both sides"):
+        crop_photo(ramp(*size), 32, generator())
+
+
 def test_sheets_of_pictures(tmp_path: Path) -> None:
     save_grid(torch.rand(5, 3, 8, 8, generator=generator()) * 2 - 0.5, 3, tmp_path / "sheet.jpg")
     with Image.open(tmp_path / "sheet.jpg") as image:
