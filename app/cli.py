@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.commands import demo, describe, elsewhere, restore, roles
-from app.commands.exits import EXIT_UNUSABLE
+from app.exit_codes import EXIT_UNUSABLE
 
 _OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+ENV_PREFIX = "VLMIR_"
 
 
 def default_state_dir() -> Path:
@@ -27,7 +28,7 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """Settings of API, worker and command line, read from `VLMIR_*` variables."""
 
-    model_config = SettingsConfigDict(env_prefix="VLMIR_", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     redis_url: str | None = Field(
         default=None,
@@ -73,3 +74,14 @@ class Settings(BaseSettings):
         default="info", description="Least severe log records that are written."
     )
     log_json: bool = Field(default=False, description="Write log records as JSON lines instead of plain text.")
+
+    def environment(self, redis_url: str | None = None) -> dict[str, str]:
+        """Give the environment of a child process that is to have these settings.
+
+        Args:
+            redis_url: Address of the queue; None keeps that of these settings.
+        """
+        given = self.model_dump(mode="json", exclude_none=True)
+        if redis_url is not None:
+            given["redis_url"] = redis_url
+        return os.environ | {f"{ENV_PREFIX}{name.upper()}": str(value) for name, value in given.items()}

@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        queue = JobQueue.from_url(redis_url, settings.namespace, _policy(settings))
+        queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
         app.state.services = make_services(settings, queue)
         preparing = asyncio.create_task(_prepare(queue))
         try:
@@ -70,8 +70,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _prepare(queue: JobQueue) -> None:
     """Create the streams, as soon as Redis answers: an autoscaler that looks before the first job must find them."""
-    while not await _ensured(queue):  # noqa: ASYNC110 - nothing tells when a server starts to answer
-        await asyncio.sleep(_RETRY_S)
+    try:
+        while not await _ensured(queue):  # noqa: ASYNC110 - nothing tells when a server starts to answer
+            await asyncio.sleep(_RETRY_S)
+    except Exception:
+        # Requests are answered nevertheless, each with what is wrong; but the reason must not go unseen.
+        logger.exception("the streams of the queue cannot be created")
 
 
 async def _ensured(queue: JobQueue) -> bool:
@@ -81,15 +85,6 @@ async def _ensured(queue: JobQueue) -> bool:
         logger.warning("waiting for the queue: %s", error.detail)
         return False
     return True
-
-
-def _policy(settings: Settings) -> QueuePolicy:
-    return QueuePolicy(
-        lease_ms=int(settings.lease_s * 1000),
-        max_deliveries=settings.max_deliveries,
-        result_ttl_s=settings.result_ttl_s,
-        max_queued=settings.max_queued,
-    )
 
 
 def _version() -> str:

@@ -43,8 +43,7 @@ class Services:
 
 def make_services(settings: Settings, queue: JobQueue) -> Services:
     """Put the parts together; must run inside the event loop."""
-    limits = ImageLimits(settings.max_upload_bytes, settings.max_megapixels, settings.max_side_px)
-    return Services(settings, queue, limits, anyio.CapacityLimiter(_CHECKS_AT_ONCE))
+    return Services(settings, queue, ImageLimits.of(settings), anyio.CapacityLimiter(_CHECKS_AT_ONCE))
 
 
 def get_services(request: Request) -> Services:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.exits import EXIT_FAILED, stop_on_service_error
+from app.commands.exits import stop_on_service_error
+from app.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.commands.exits import EXIT_FAILED, stop_on_service_error
+from app.commands.exits import stop_on_service_error
+from app.exit_codes import EXIT_FAILED
 
 MIB = 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""Exit codes of `vlmir`, and how an error with a public code ends the program."""
+"""How an error with a public code ends `vlmir`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from app.errors import ServiceError
-
-EXIT_FAILED = 1
-"""Something that was asked for did not work out."""
-
-EXIT_UNUSABLE = 78
-"""Starting again would not help: the configuration or the model must be put right first."""
+from app.exit_codes import EXIT_FAILED
 
 
 @contextmanager

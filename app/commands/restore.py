@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.exits import EXIT_FAILED, stop_on_service_error
+from app.commands.exits import stop_on_service_error
 from app.errors import ServiceError
+from app.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
     import rich.progress

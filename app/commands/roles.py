@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.exits import EXIT_UNUSABLE, stop_on_service_error
+from app.commands.exits import stop_on_service_error
+from app.exit_codes import EXIT_UNUSABLE
 
 if TYPE_CHECKING:
     from app.settings import Settings

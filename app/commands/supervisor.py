@@ -6,7 +6,6 @@ Imports neither torch nor a web framework: it must survive whatever happens to i
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from app.commands.exits import EXIT_FAILED, EXIT_UNUSABLE
 from app.errors import EmbeddedRedisError
+from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 from app.jobs.embedded import EmbeddedRedis
 
 if TYPE_CHECKING:
@@ -164,10 +163,7 @@ class Supervisor:
         ]
 
     def _environment(self) -> dict[str, str]:
-        given = self._settings.model_dump(mode="json", exclude_none=True)
-        if self._redis is not None:
-            given["redis_url"] = self._redis.url
-        return os.environ | {f"VLMIR_{name.upper()}": str(value) for name, value in given.items()}
+        return self._settings.environment() if self._redis is None else self._settings.environment(self._redis.url)
 
     def _watch(self, children: list[Child], environment: dict[str, str], address: tuple[str, int], shown: str) -> int:
         ready = threading.Event()

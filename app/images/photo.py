@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 PixelArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 """Samples of 8 bits (0..255) or 16 bits (0..65535)."""
@@ -24,6 +28,11 @@ class ImageLimits:
     max_bytes: int = 64 * 1024 * 1024
     max_megapixels: float = 50.0
     max_side_px: int = 20_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> ImageLimits:
+        """Give the limits that the settings ask for."""
+        return cls(settings.max_upload_bytes, settings.max_megapixels, settings.max_side_px)
 
 
 @dataclass(frozen=True)

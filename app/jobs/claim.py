@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.jobs.job import Job
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ class QueuePolicy:
     event_maxlen: int = 256
     dead_maxlen: int = 10_000
     batch_every: int = 8
+
+    @classmethod
+    def of(cls, settings: Settings) -> QueuePolicy:
+        """Give the policy that the settings ask for; API and worker must work by the same one."""
+        return cls(
+            lease_ms=int(settings.lease_s * 1000),
+            max_deliveries=settings.max_deliveries,
+            result_ttl_s=settings.result_ttl_s,
+            max_queued=settings.max_queued,
+        )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import IO
 from urllib.parse import quote
 
 from app.errors import EmbeddedRedisError
+from app.machine import memory_limit_bytes
 
 SOCKET_PATH_MAX_BYTES = 100  # the kernel's limit is 108 on Linux and 104 on macOS, with the final zero
 START_TIMEOUT_S = 30.0
@@ -35,7 +36,8 @@ class EmbeddedRedis:
     Args:
         state_dir: Folder for its data; made when missing, private to the user.
         binary: The redis-server to run; None looks for one (see `find_redis_server`).
-        max_memory_bytes: Bound of its memory, beyond which new jobs are refused; None takes half of the machine's.
+        max_memory_bytes: Bound of its memory, beyond which new jobs are refused; None takes a quarter of what
+            the machine or the container has: the worker needs the most, for pixels.
     """
 
     def __init__(self, state_dir: Path, *, binary: Path | None = None, max_memory_bytes: int | None = None) -> None:
@@ -185,7 +187,7 @@ class EmbeddedRedis:
             return self._dir / "redis.sock"
 
     def _command(self, binary: Path, path: Path) -> list[str]:
-        memory = self._max_memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        memory = self._max_memory_bytes or memory_limit_bytes() // 4
         options = {
             "port": "0",
             "unixsocket": str(path),

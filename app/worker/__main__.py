@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from app.errors import ServiceError
+from app.exit_codes import EXIT_UNUSABLE
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.logs import configure_logging
 from app.metrics import serve_worker_metrics
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from app.worker.runner import Runner
 
 logger = logging.getLogger("app.worker")
-
-EXIT_UNUSABLE = 78
-"""Exit code when starting again would not help: the configuration or the model must be put right first."""
 
 
 def main() -> int:
@@ -46,25 +44,12 @@ def make_runner(settings: Settings) -> Runner:
     from app.images import ImageLimits
     from app.worker.runner import Runner
 
-    limits = ImageLimits(
-        max_bytes=settings.max_upload_bytes,
-        max_megapixels=settings.max_megapixels,
-        max_side_px=settings.max_side_px,
-    )
+    limits = ImageLimits.of(settings)
     return Runner(settings.model, settings.device, settings.threads, settings.batch_tiles, limits)
 
 
 async def _run(settings: Settings, redis_url: str) -> int:
-    queue = JobQueue.from_url(
-        redis_url,
-        settings.namespace,
-        QueuePolicy(
-            lease_ms=int(settings.lease_s * 1000),
-            max_deliveries=settings.max_deliveries,
-            result_ttl_s=settings.result_ttl_s,
-            max_queued=settings.max_queued,
-        ),
-    )
+    queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
     policy = LoopPolicy(settings.worker_concurrency, settings.lease_s, settings.grace_s)
 
     def make_warm_runner() -> Runner:

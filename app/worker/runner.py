@@ -26,9 +26,9 @@ from app.errors import (
 )
 from app.images import ImageLimits, Photo, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
+from app.machine import memory_limit_bytes
 from app.metrics import record_memory_split
 from app.worker.engine import TileRef
-from app.worker.memory import memory_limit_bytes
 from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import ModelError, NonFiniteError

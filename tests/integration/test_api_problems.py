@@ -9,9 +9,12 @@ import httpx
 import pytest
 
 from app.api.app import create_app
+from app.jobs.connection import call, connect
+from app.jobs.keys import Keys
 from app.settings import Settings
 from tests.support import sample_photos as samples
 from tests.support.api import api_settings, running_api
+from tests.support.jobs import until
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +207,18 @@ async def test_redis_away_is_said_and_accepted_jobs_come_back(namespace: str) ->
 def test_app_without_redis_address_is_refused_with_the_remedy() -> None:
     with pytest.raises(ValueError, match="VLMIR_REDIS_URL"):
         create_app(Settings(redis_url=None))
+
+
+async def test_queue_that_cannot_be_prepared_is_in_the_log(
+    redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis = connect(redis_url)
+    await call(redis, "SET", Keys(namespace).stream("interactive"), "no stream")
+    await redis.aclose()
+
+    async def is_logged() -> bool:
+        return "streams of the queue cannot be created" in caplog.text and "WRONGTYPE" in caplog.text
+
+    async with running_api(api_settings(redis_url, namespace)) as (client, _):
+        await until(is_logged)
+        assert (await client.get("/healthz")).status_code == 200

@@ -17,6 +17,7 @@ import redis
 from app.errors import EmbeddedRedisError
 from app.jobs.embedded import SOCKET_PATH_MAX_BYTES, EmbeddedRedis, find_redis_server
 from app.jobs.job import JobState
+from app.machine import memory_limit_bytes
 from tests.support.jobs import make_job, open_queue
 
 LEAVE_BEHIND = """
@@ -88,7 +89,7 @@ def test_everything_is_private_to_the_user(embedded: EmbeddedRedis, tmp_path: Pa
     client.close()
     assert (config["port"], config["appendonly"], config["appendfsync"]) == ("0", "yes", "everysec")
     assert config["maxmemory-policy"] == "noeviction"
-    assert config["maxmemory"] not in (None, "0")
+    assert int(config["maxmemory"]) == memory_limit_bytes() // 4
 
 
 def test_second_service_on_the_same_folder_is_refused(embedded: EmbeddedRedis, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ async def test_blocked_claim_reports_a_killed_redis(queue: JobQueue, server: Red
     assert [claim.job.id for claim in await queue.claim("w", 1, 0)] == [job.id]
 
 
-async def test_redis_at_its_limit_refuses_new_jobs_and_the_first_worker_waits(queue: JobQueue, server: RedisServer) -> None:
+async def test_redis_at_its_limit_refuses_new_jobs_and_the_first_worker_waits(
+    queue: JobQueue, server: RedisServer
+) -> None:
     job = make_job()
     await queue.submit(job, b"photo")
     redis = connect(server.url)

@@ -7,10 +7,11 @@ import asyncio
 import numpy as np
 import pytest
 
+from app.exit_codes import EXIT_UNUSABLE
 from app.jobs.job import JobState
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.settings import Settings
-from app.worker.__main__ import EXIT_UNUSABLE, _run
+from app.worker.__main__ import _run
 from app.worker.courier import end_tasks
 from app.worker.held import Leave, Phase
 from app.worker.loop import LoopPolicy

@@ -57,3 +57,12 @@ def test_state_dir_ignores_an_unusable_xdg_value(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_STATE_HOME", value)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Settings().state_dir == tmp_path / ".local" / "state" / "vlmir"
+
+
+def test_environment_gives_a_child_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = Settings(port=8123, lease_s=2.5, log_json=True, state_dir=tmp_path)
+    environment = settings.environment("unix:///run/queue.sock")
+    assert "PATH" in environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings.model_copy(update={"redis_url": "unix:///run/queue.sock"})

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from app.worker.memory import memory_limit_bytes
 from app.worker.pixels import STRIP_ROWS, mask_to_tensor, shape_only, to_array, to_tensor
 
 
@@ -40,7 +39,3 @@ def test_shape_only_keeps_shape_and_type_but_no_memory() -> None:
     assert empty.shape == (3000, 4000, 3)
     assert empty.dtype == np.dtype(np.uint16)
     assert empty.strides == (0, 0, 0)
-
-
-def test_memory_limit_is_known() -> None:
-    assert memory_limit_bytes() > 64 * 1024**2

@@ -1,4 +1,4 @@
-"""How much memory this process may use."""
+"""What this process may use of the machine."""
 
 from __future__ import annotations
 
