@@ -134,12 +134,12 @@ class Supervisor:
         typer.echo(f"VLMIR starts at {shown} (Ctrl-C stops it)")
         children = self.make_children(listener)
         try:
-            if self._redis is not None:
-                self._redis.start()
-            environment = self._environment()
-            for child in children:
-                child.start(environment)
-            code = self._watch(children, environment, (host, port), shown)
+            code = 0
+            if self._redis is None or self._redis.start(self._signalled.is_set):
+                environment = self._environment()
+                for child in children:
+                    child.start(environment)
+                code = self._watch(children, environment, (host, port), shown)
         finally:
             self._signalled.clear()
             listener.close()  # else clients would wait in the line of a socket that nobody serves
@@ -185,7 +185,7 @@ class Supervisor:
             return
         typer.echo("the embedded Redis server has ended and is started again", err=True)
         try:
-            self._redis.start()
+            self._redis.start(self._signalled.is_set)
         except EmbeddedRedisError as error:
             typer.echo(f"{error.detail}; trying again", err=True)
             self._signalled.wait(1.0)

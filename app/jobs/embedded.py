@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -68,31 +69,45 @@ class EmbeddedRedis:
         """Tell whether the server process runs."""
         return self.pid is not None
 
-    def start(self) -> None:
+    def start(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Start the server and return when it answers; also starts it anew, with the same address, after a crash.
 
+        Args:
+            should_stop: Asked again and again while waiting, which may take long with much data on disk.
+
+        Returns:
+            False when the wait ended because of `should_stop`; what has begun is then ended by `stop`.
+
         Raises:
-            EmbeddedRedisError: No server program is found, another service uses the folder, or the server stops.
+            EmbeddedRedisError: No server program is found, another service uses the folder, or the server stops. A
+                server that had run before keeps its address and its folder, for another try.
         """
         if self.is_alive():
-            return
-        binary = self._binary or find_redis_server()
+            return True
+        has_run = self._socket is not None
+        give_up = self._stop_process if has_run else self.stop
         try:
-            self._prepare_dir(binary)
-            self._take_service_lock()
-            with self._take_server_lock() as server_lock:
-                path = self._choose_socket()
-                self._process = self._spawn(binary, path, server_lock)
-            self._wait_until_ready(path)
+            return self._start(self._binary or find_redis_server(), should_stop)
         except OSError as error:
-            self.stop()
+            give_up()
             raise EmbeddedRedisError(
                 f"Cannot use {self._dir} for the embedded Redis server ({error}); "
                 "set VLMIR_STATE_DIR to a folder that you may write to, or VLMIR_REDIS_URL to a running server."
             ) from error
         except BaseException:
-            self.stop()
+            give_up()
             raise
+
+    def _start(self, binary: Path, should_stop: Callable[[], bool]) -> bool:
+        self._prepare_dir(binary)
+        self._take_service_lock()
+        server_lock = self._take_server_lock(should_stop)
+        if server_lock is None:
+            return False
+        with server_lock:
+            path = self._choose_socket()
+            self._process = self._spawn(binary, path, server_lock)
+        return self._wait_until_ready(path, should_stop)
 
     def _spawn(self, binary: Path, path: Path, server_lock: IO[str]) -> subprocess.Popen[bytes]:
         with (self._dir / "redis.log").open("ab") as log:
@@ -108,6 +123,10 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop the server in order (its data is on disk afterwards) and give the folder free. May be called twice."""
+        self._stop_process()
+        self._release()
+
+    def _stop_process(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -116,7 +135,6 @@ class EmbeddedRedis:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._release()
 
     def _release(self) -> None:
         if self._socket is not None:
@@ -155,12 +173,15 @@ class EmbeddedRedis:
         file.flush()
         self._service_lock = file
 
-    def _take_server_lock(self) -> IO[str]:
+    def _take_server_lock(self, should_stop: Callable[[], bool]) -> IO[str] | None:
         file = (self._dir / "server.lock").open("a+")
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while not _try_lock(file):
             # We own the folder, so whoever still serves it was left behind by a service that was killed.
             _ask(self._read_socket_note(), b"SHUTDOWN\r\n")
+            if should_stop():
+                file.close()
+                return None
             if time.monotonic() > deadline:
                 file.close()
                 raise EmbeddedRedisError(
@@ -203,16 +224,18 @@ class EmbeddedRedis:
         }
         return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
-    def _wait_until_ready(self, path: Path) -> None:
+    def _wait_until_ready(self, path: Path, should_stop: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             answer = _ask(path, b"PING\r\n")
             if answer.startswith(b"+PONG"):
-                return
+                return True
             if answer.startswith(b"-LOADING"):
                 deadline = time.monotonic() + START_TIMEOUT_S  # at work on a large log: as long as it takes
             if not self.is_alive():
                 raise EmbeddedRedisError(f"The embedded Redis server stopped while starting:\n{self._log_tail()}")
+            if should_stop():
+                return False
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
                     f"The embedded Redis server gave no answer in {START_TIMEOUT_S:.0f} s:\n{self._log_tail()}"

