@@ -191,6 +191,16 @@ class QueueFullError(ServiceError):
     default_retry_after_s = 5.0
 
 
+class UploadsBusyError(ServiceError):
+    """Other uploads fill the memory that there is for uploads."""
+
+    code = "uploads_busy"
+    status = 503
+    title = "Too many uploads at a time"
+    retryable = True
+    default_retry_after_s = 2.0
+
+
 class QueueUnavailableError(ServiceError):
     """The queue (Redis) cannot be reached or refuses to work; accepted jobs are kept."""
 

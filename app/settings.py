@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     result_ttl_s: int = Field(default=3600, ge=1, description="Seconds for which a result can be fetched.")
     max_queued: int = Field(default=1000, ge=1, description="Waiting jobs above which new ones are refused.")
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="Largest upload in bytes.")
+    upload_memory_bytes: int = Field(
+        default=512 * MIB, ge=1, description="Most bytes of uploads that one API process reads at a time."
+    )
     max_megapixels: float = Field(default=50.0, gt=0.0, description="Largest photo in millions of pixels.")
     max_side_px: int = Field(default=20000, ge=1, description="Longest side of a photo in pixels.")
     max_wait_s: float = Field(

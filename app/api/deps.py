@@ -9,6 +9,7 @@ import anyio
 from anyio import to_thread
 from fastapi import Depends, Request
 
+from app.api.budget import UploadBudget
 from app.images import ImageInfo, ImageLimits, check
 from app.jobs.queue import JobQueue
 from app.settings import Settings
@@ -24,12 +25,14 @@ class Services:
         settings: Settings of the process.
         queue: The job queue.
         limits: Bounds of uploads.
+        uploads: Bounds the bytes of the uploads in memory.
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
     """
 
     settings: Settings
     queue: JobQueue
     limits: ImageLimits
+    uploads: UploadBudget
     checks: anyio.CapacityLimiter
 
     async def check(self, data: bytes) -> ImageInfo:
@@ -43,7 +46,8 @@ class Services:
 
 def make_services(settings: Settings, queue: JobQueue) -> Services:
     """Put the parts together; must run inside the event loop."""
-    return Services(settings, queue, ImageLimits.of(settings), anyio.CapacityLimiter(_CHECKS_AT_ONCE))
+    uploads = UploadBudget(settings.upload_memory_bytes)
+    return Services(settings, queue, ImageLimits.of(settings), uploads, anyio.CapacityLimiter(_CHECKS_AT_ONCE))
 
 
 def get_services(request: Request) -> Services:

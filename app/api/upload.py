@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from app.api.budget import UploadShare
 from app.errors import InvalidRequestError, UnsupportedMediaTypeError, UploadTooLargeError
 
 _FORM_EXTRA_BYTES = 1024 * 1024  # boundaries, part headers and text fields
@@ -35,24 +36,26 @@ class Upload:
     fields: tuple[tuple[str, str], ...] = ()
 
 
-async def read_upload(request: Request, max_bytes: int) -> Upload:
+async def read_upload(request: Request, max_bytes: int, share: UploadShare) -> Upload:
     """Read the body as far as it is allowed to go.
 
     Args:
         request: The request; its body was not read yet.
         max_bytes: Most bytes of the photo, and of the mask.
+        share: This request's part of the memory for uploads; the caller ends it once the bytes are elsewhere.
 
     Raises:
+        UploadsBusyError: Other uploads fill the memory.
         UnsupportedMediaTypeError: The content type is neither a form nor a photo.
         UploadTooLargeError: There are too many bytes, whatever Content-Length said.
         InvalidRequestError: The form is broken or lacks the photo, or the body stopped.
     """
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_form(request, max_bytes)
+        return await _read_form(request, max_bytes, share)
     if kind.startswith("image/") or kind == "application/octet-stream":
         body = bytearray()
-        async for chunk in _bounded(request, max_bytes):
+        async for chunk in _bounded(request, max_bytes, share):
             body += chunk
         return Upload(bytes(body), None)
     raise UnsupportedMediaTypeError(
@@ -61,12 +64,14 @@ async def read_upload(request: Request, max_bytes: int) -> Upload:
     )
 
 
-async def _bounded(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> AsyncIterator[bytes]:
     """Give the chunks of the body; ends it with an error when it grows too long or stops coming."""
     refusal = UploadTooLargeError(f"The upload has more than {max_bytes:,} bytes, the most that is allowed.")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise refusal
+    if declared.isdecimal():
+        if int(declared) > max_bytes:
+            raise refusal
+        share.expect(int(declared))
     received = 0
     chunks = request.stream()
     while True:
@@ -82,6 +87,7 @@ async def _bounded(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         received += len(chunk)
         if received > max_bytes:
             raise refusal
+        share.grow(len(chunk))
         yield chunk
 
 
@@ -110,9 +116,9 @@ class _FormReader(MultiPartParser):
         super().on_part_data(data, start, end)
 
 
-async def _read_form(request: Request, max_bytes: int) -> Upload:
+async def _read_form(request: Request, max_bytes: int, share: UploadShare) -> Upload:
     async def stream() -> AsyncGenerator[bytes, None]:
-        async for chunk in _bounded(request, len(_FILES) * max_bytes + _FORM_EXTRA_BYTES):
+        async for chunk in _bounded(request, len(_FILES) * max_bytes + _FORM_EXTRA_BYTES, share):
             yield chunk
 
     reader = _FormReader(request.headers, stream(), max_bytes)

@@ -41,7 +41,7 @@ _PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "
         413: _PROBLEM | {"description": "Too many bytes or pixels."},
         415: _PROBLEM | {"description": "Not a photo in a supported format."},
         422: _PROBLEM | {"description": "A damaged or animated photo, or an option that is not valid."},
-        503: _PROBLEM | {"description": "The queue is full or not available; see Retry-After."},
+        503: _PROBLEM | {"description": "Too many uploads, or the queue is full or not available; see Retry-After."},
     },
     openapi_extra={
         "parameters": [
@@ -66,25 +66,7 @@ _PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "
 )
 async def restore(request: Request, services: ServicesDep) -> Response:
     """Accept a photo for restoration."""
-    upload = await read_upload(request, services.settings.max_upload_bytes)
-    options = parse_options(request.query_params.multi_items(), upload.fields)
-    info = await services.check(upload.image)
-    check_output(info.format, options.format, info.width, info.height)
-    if upload.mask is not None:
-        check_mask_size(await services.check(upload.mask), info.width, info.height)
-    job = await services.queue.submit(
-        Job(
-            id=new_job_id(),
-            media_type=info.media_type,
-            width=info.width,
-            height=info.height,
-            input_bytes=len(upload.image),
-            created_ms=int(time.time() * 1000),
-            options=options,
-        ),
-        upload.image,
-        upload.mask,
-    )
+    job = await _submit(request, services)
     record_submitted(job.priority, job.input_bytes)
     path = job_path(request, job.id)
     headers = {"Location": path, "X-Job-Id": job.id, "Link": f'<{path}>; rel="monitor"'}
@@ -98,6 +80,27 @@ async def restore(request: Request, services: ServicesDep) -> Response:
                 return answer
     headers["Retry-After"] = str(POLL_AFTER_S)
     return JSONResponse(job_model(request, job).model_dump(mode="json"), 202, headers=headers)
+
+
+async def _submit(request: Request, services: Services) -> Job:
+    """Read, check and hand in the upload; nothing holds its bytes afterwards, however long the caller then waits."""
+    with services.uploads.share() as share:
+        upload = await read_upload(request, services.settings.max_upload_bytes, share)
+        options = parse_options(request.query_params.multi_items(), upload.fields)
+        info = await services.check(upload.image)
+        check_output(info.format, options.format, info.width, info.height)
+        if upload.mask is not None:
+            check_mask_size(await services.check(upload.mask), info.width, info.height)
+        job = Job(
+            id=new_job_id(),
+            media_type=info.media_type,
+            width=info.width,
+            height=info.height,
+            input_bytes=len(upload.image),
+            created_ms=int(time.time() * 1000),
+            options=options,
+        )
+        return await services.queue.submit(job, upload.image, upload.mask)
 
 
 async def _wait(request: Request, services: Services, job: Job, wait_s: float) -> Job:
