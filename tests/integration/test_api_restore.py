@@ -91,7 +91,7 @@ async def test_wait_ends_with_the_job_when_time_is_up_and_is_capped(redis_url: s
     async with running_api(api_settings(redis_url, namespace, max_wait_s=1)) as (client, _):
         started = time.monotonic()
         answer = await client.post("/restore", content=samples.png(), headers={"Prefer": "wait=500"})
-        assert 0.9 < time.monotonic() - started < 5
+        assert 0.9 < time.monotonic() - started < 60  # and not 500
         assert answer.status_code == 202
         assert answer.headers["preference-applied"] == "wait=1"
         assert answer.headers["location"] == answer.json()["links"]["self"]
