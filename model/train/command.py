@@ -150,13 +150,9 @@ def predictor(
             unseen = load_photos(caption_data or data, only=names) if names else [photos[i] for i in order[pairs:]]
             unseen = unseen[:300]
             typer.echo(f"writing captions of {len(learnt)} + {len(unseen)} photos, damaged and clean")
-            task = AlignmentTask(
-                guidance,
-                *(
-                    caption_pairs(guidance, part, number, half=precision == "bf16")
-                    for number, part in ((seed, learnt), (seed + 1, unseen))
-                ),
-            )
+            half = precision == "bf16"
+            written = caption_pairs(guidance, learnt, seed, half=half)
+            task = AlignmentTask(guidance, written, caption_pairs(guidance, unseen, seed + 1, half=half))
             run_training(
                 task, run_options(out, None, align_budget, seed, precision, learning_rate=5e-4, warmup_steps=50)
             )
