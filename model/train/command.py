@@ -177,6 +177,9 @@ def restorer(
     val_data: Annotated[
         list[Path] | None, typer.Option(help="Photos for figures and pictures (default: some of --data).")
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Model folder whose restorer is the starting point of a new run.")
+    ] = None,
     steps: Steps = None,
     time_budget: Budget = None,
     device: Device = "auto",
@@ -205,6 +208,8 @@ def restorer(
         photos = load_photos(data, min_side=config.tile_px * 5 // 8)
         trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
         task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed, half=precision == "bf16")
+        if start_from is not None:
+            ModelFolder(start_from).load_part("restorer", task.network)
         run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3))
     except ModelError as error:
         raise as_exit(error) from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from model.pipeline import Restorer
@@ -74,6 +77,13 @@ def test_three_parts_make_a_model(data: Path, tmp_path: Path) -> None:
     }
     result = Restorer.load(out).restore(photo(), steps=1)
     assert result.image.shape == (1, 3, 80, 96)
+
+    again = tmp_path / "again"
+    shutil.copytree(out, again, ignore=shutil.ignore_patterns("training", "restorer*"))
+    resumed = ("--data", data, "--out", again, "--device", "cpu", "--val-data", data)
+    check(call("restorer", *resumed, "--steps", 1, "--start-from", out, "--learning-rate", 1e-9))
+    first, second = (load_file(folder / "restorer.safetensors") for folder in (out, again))
+    assert all(torch.equal(first[name], second[name]) for name in first), "the run did not start from those weights"
 
 
 @pytest.mark.parametrize(
