@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DAMAGE = (("noise", 0.4), ("jpeg", 0.3))
+DAMAGE = (("noise", 0.45),)
 READY_S = 180.0
 LABEL_PX = 28
 
@@ -36,7 +36,7 @@ def demo(
     quality: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
     seed: Annotated[int, typer.Option(min=0, help="Seed of damage and restoration.")] = 1,
 ) -> None:
-    """Show what a restoration does to a photo with noise and JPEG artefacts."""
+    """Show what a restoration does to a noisy photo."""
     from app.client import VlmirClient
 
     original = _sample_photo()
