@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from model.errors import ConfigError
 
 CONFIG_DIR = Path(__file__).parent / "configs"
+JPEG_BLOCK = 8  # px: tiles, crops and views lie on the block grid of JPEG files
 QUALITIES = ("fast", "balanced", "best")
 T = TypeVar("T")
 
@@ -99,6 +100,11 @@ class ModelConfig:
         if self.tile_px % factor or self.tile_px <= 2 * self.overlap_px:
             raise ConfigError(
                 f"tile_px {self.tile_px}: expected a multiple of {factor}, more than twice overlap_px {self.overlap_px}"
+            )
+        if self.tile_px % JPEG_BLOCK or self.overlap_px % JPEG_BLOCK:
+            raise ConfigError(
+                f"tile_px {self.tile_px}, overlap_px {self.overlap_px}: expected multiples of {JPEG_BLOCK}, so that "
+                "tiles lie on the block grid of JPEG files"
             )
         if len(network.blocks) != len(network.widths) or len(network.decoder_blocks) != len(network.widths) - 1:
             raise ConfigError(

@@ -13,7 +13,7 @@ import torch
 
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
-from model.config import QUALITIES, ModelConfig, list_configs, load_config
+from model.config import JPEG_BLOCK, QUALITIES, ModelConfig, list_configs, load_config
 from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
@@ -202,12 +202,14 @@ class Restorer:
         if mask is None and any(item.kind == "inpainting" and item.probability > 0.5 for item in analysis.findings):
             mask = find_holes(image.float().cpu())
         tile = self.config.tile_px
-        degraded = mirror_to(image[0].to(self.device, torch.float32), tile, tile)
+        height, width = (max(tile, -(-side // JPEG_BLOCK) * JPEG_BLOCK) for side in size)
+        degraded = mirror_to(image[0].to(self.device, torch.float32), height, width)
         missing = None
         if mask is not None and bool((mask > 0.5).any()):
-            missing = mirror_to((mask[0] > 0.5).to(self.device, torch.float32), tile, tile)
+            missing = mirror_to((mask[0] > 0.5).to(self.device, torch.float32), height, width)
             degraded = torch.where(missing > 0, torch.full_like(missing, HOLE_FILL), degraded)
-        grid = TileGrid.cover(degraded.shape[1], degraded.shape[2], tile, self.config.overlap_px)
+        # tiles on the block grid of the photo's own JPEG file, so that blocks lie where they lay in training
+        grid = TileGrid.cover(height, width, tile, self.config.overlap_px, JPEG_BLOCK)
         noisy = torch.empty_like(degraded)
         level = self.config.diffusion.noise_level / 255
         for rows in _strips(degraded.shape[1]):

@@ -28,13 +28,28 @@ class TileGrid:
     tile_px: int
 
     @classmethod
-    def cover(cls, height: int, width: int, tile_px: int, overlap_px: int) -> TileGrid:
+    def cover(cls, height: int, width: int, tile_px: int, overlap_px: int, unit_px: int = 1) -> TileGrid:
         """Fewest evenly spaced tiles that cover (height, width) and overlap by at least `overlap_px`.
 
+        Args:
+            height: Of the photo, a multiple of `unit_px`.
+            width: Likewise.
+            tile_px: Side of a tile, likewise.
+            overlap_px: Least overlap, likewise.
+            unit_px: Every tile starts at a multiple of it.
+
         Raises:
-            ShapeError: The photo is smaller than a tile; extend it first (`model.vlm.views.mirror_to`).
+            ShapeError: The photo is smaller than a tile or not a multiple of the unit; extend it first
+                (`model.vlm.views.mirror_to`).
         """
-        return cls(_starts(height, tile_px, overlap_px), _starts(width, tile_px, overlap_px), tile_px)
+        for name, value in (("height", height), ("width", width), ("tile", tile_px), ("overlap", overlap_px)):
+            if value % unit_px:
+                raise ShapeError(
+                    f"got a {name} of {value} px, expected a multiple of {unit_px}; extend the photo first"
+                )
+        sizes = (tile_px // unit_px, overlap_px // unit_px)
+        tops, lefts = (tuple(start * unit_px for start in _starts(side // unit_px, *sizes)) for side in (height, width))
+        return cls(tops, lefts, tile_px)
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
@@ -62,9 +77,7 @@ def weight_sums(starts: tuple[int, ...], length: int, weights: torch.Tensor) -> 
 
 def _starts(length: int, tile_px: int, overlap_px: int) -> tuple[int, ...]:
     if length < tile_px:
-        raise ShapeError(
-            f"got a side of {length} px, expected at least the tile size {tile_px}; extend the photo first"
-        )
+        raise ShapeError(f"got a side of {length}, expected at least the tile size {tile_px}; extend the photo first")
     if length == tile_px:
         return (0,)
     count = -(-(length - overlap_px) // (tile_px - overlap_px))

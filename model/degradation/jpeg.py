@@ -16,6 +16,8 @@ WORST_QUALITY = 5
 # quality = 5 + 90 (1 - severity)^1.5 puts quality 10, the usual hard test, at severity 0.85 and quality 50 at 0.37.
 _CURVE = 1.5
 _BLOCK_PX = 8
+# A whole photo has its blocks at the corner, a crop of a photo that was compressed before has them anywhere.
+_AT_THE_CORNER = 0.8
 
 
 def severity_to_jpeg_quality(severity: Tensor) -> Tensor:
@@ -54,13 +56,9 @@ def jpeg_compress(image: Tensor, quality: Tensor | int) -> Tensor:
 
 
 def jpeg(image: Tensor, severity: Tensor, draws: Draws) -> Tensor:
-    """Compress at the quality of each severity.
-
-    For half of the batches the block grid starts anywhere, not at the corner: a crop of a photo that was compressed
-    before has its blocks anywhere, a whole photo has them at the corner.
-    """
+    """Compress at the quality of each severity; the block grid of one batch in five starts anywhere."""
     shift = draws.uniform(0.0, _BLOCK_PX, 2)[0].long().tolist()
-    aligned = bool(draws.chance(0.5)[0])
+    aligned = bool(draws.chance(_AT_THE_CORNER)[0])
     top, left = (0, 0) if aligned else shift
     height, width = image.shape[-2:]
     padded = reflect_pad(image, top, 0, left, 0)

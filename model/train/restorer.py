@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from model.checkpoint import ModelFolder
+from model.config import JPEG_BLOCK
 from model.degradation.kinds import KINDS
 from model.degradation.noise import add_gaussian_noise
 from model.degradation.synthesis import degrade
@@ -30,9 +31,9 @@ from model.train.photos import Photo
 from model.train.pictures import save_grid
 from model.train.regions import Region, RegionMaker, stack_features
 
-# universal models see noise twice and JPEG three times as often: the commonest damage, where single-task networks are
-# strongest. JPEG went from two shares to three after 4,600 steps; 4,000 steps later it had still not gained
-EMPHASIS = ("noise", "jpeg", "jpeg")
+# Universal models see noise three times and JPEG four times as often: the commonest damage, where single-task networks
+# are strongest.
+EMPHASIS = ("noise", "noise", "jpeg", "jpeg", "jpeg")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.5, 0.25, 0.625, 12, 3, 0.15),
-    Phase(0.9, 0.5, 0.625, 5, 2, 0.15),
-    Phase(1.0, 1.0, 1.125, 2, 1, 0.3),
+    Phase(0.6, 0.25, 0.625, 16, 3, 0.15),
+    Phase(0.85, 0.375, 0.625, 8, 3, 0.15),
+    Phase(0.95, 0.5, 0.625, 6, 3, 0.2),
+    Phase(1.0, 1.0, 1.125, 2, 1, 0.2),
 )
 _POOL = 48
+_ALIGNED = 0.8
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class RestorerTask:
         with self._pool_lock:
             kept = [region for region in self._pool if region.clean.shape[-1] == side]
             self._pool = (kept + new)[-_POOL * self.scale :]
-        places = (torch.rand(count, 2, generator=generator) * (side - patch + 1)).long().tolist()
+        places = self._places(count, side - patch, generator)
         cuts = [(..., slice(top, top + patch), slice(left, left + patch)) for top, left in places]
         times = torch.randint(1, self.config.diffusion.timesteps, (count,), generator=generator)
         early = torch.rand(count, generator=generator) < phase.early
@@ -215,6 +218,13 @@ class RestorerTask:
 
     def _start(self, degraded: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return degraded + self.scheduler.noise_level * noise
+
+    @staticmethod
+    def _places(count: int, room: int, generator: torch.Generator) -> list[list[int]]:
+        """Corners of patches, most of them on the 8 px grid of JPEG blocks, where the pipeline's tiles lie too."""
+        places = (torch.rand(count, 2, generator=generator) * (room + 1)).long()
+        aligned = torch.rand(count, 1, generator=generator) < _ALIGNED
+        return torch.where(aligned, places // JPEG_BLOCK * JPEG_BLOCK, places).tolist()
 
     def _region_px(self, phase: Phase) -> int:
         return int(phase.region * self.config.tile_px)

@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from model.checks import check_image
-
-# JPEG blocks stay on their grid when crops start at multiples of the block size
-_JPEG_BLOCK = 8
+from model.config import JPEG_BLOCK
 
 
 def photo_views(image: torch.Tensor, size: int, native: int) -> torch.Tensor:
@@ -31,9 +29,10 @@ def photo_views(image: torch.Tensor, size: int, native: int) -> torch.Tensor:
     padded = mirror_to(image, size, size)
     height, width = padded.shape[-2:]
     views = [whole]
+    # JPEG blocks stay on their grid when crops start at multiples of the block size
     for row, column in _places(native):
-        top = int(row * (height - size)) // _JPEG_BLOCK * _JPEG_BLOCK
-        left = int(column * (width - size)) // _JPEG_BLOCK * _JPEG_BLOCK
+        top = int(row * (height - size)) // JPEG_BLOCK * JPEG_BLOCK
+        left = int(column * (width - size)) // JPEG_BLOCK * JPEG_BLOCK
         views.append(padded[..., top : top + size, left : left + size])
     return torch.stack(views, 1)
 

@@ -76,6 +76,22 @@ def test_weights_are_positive_symmetric_and_one_inside(tile: int, overlap: int) 
     assert bool((weights[overlap : tile - overlap] == 1).all())
 
 
+@given(grids(), st.integers(2, 8))
+@settings(deadline=None)
+def test_tiles_on_a_block_grid_start_at_its_multiples_and_still_overlap_enough(
+    sizes: tuple[int, int, int, int], unit: int
+) -> None:
+    height, width, tile, overlap = (side * unit for side in sizes)
+    grid = TileGrid.cover(height, width, tile, overlap, unit)
+    for starts, length in ((grid.tops, height), (grid.lefts, width)):
+        assert starts[0] == 0
+        assert starts[-1] == length - tile
+        assert all(start % unit == 0 for start in starts)
+        assert all(0 < second - first <= tile - overlap for first, second in itertools.pairwise(starts))
+    with pytest.raises(ShapeError, match=f"height of {height + 1} px, expected a multiple of {unit}"):
+        TileGrid.cover(height + 1, width, tile, overlap, unit)
+
+
 @given(st.integers(2, 40), st.integers(1, 39))
 @settings(deadline=None)
 def test_photos_smaller_than_a_tile_are_refused(tile: int, side: int) -> None:
