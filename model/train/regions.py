@@ -38,7 +38,6 @@ class RegionMaker:
         guidance: Trained stage one, frozen.
         photos: Clean photos.
         captions: E_lora of two captions per photo, (N, 2, E).
-        kinds: Degradations to choose from; a kind named twice comes twice as often.
         device: Where regions live.
     """
 
@@ -47,26 +46,26 @@ class RegionMaker:
         guidance: Guidance,
         photos: list[Photo],
         captions: torch.Tensor,
-        kinds: Sequence[str],
         device: torch.device,
     ) -> None:
         self._guidance, self._photos, self._captions = guidance, photos, captions
-        self._kinds, self._device = kinds, device
+        self._device = device
         areas = torch.tensor([float(photo.pixels.shape[0] * photo.pixels.shape[1]) for photo in photos])
         self._weights = areas**0.75  # large photos hold more to learn from, small ones are more varied
         self.short_sides = torch.tensor([min(photo.pixels.shape[:2]) for photo in photos])
 
     @torch.no_grad()
-    def make(self, count: int, side: int, generator: torch.Generator) -> list[Region]:
+    def make(self, count: int, side: int, generator: torch.Generator, kinds: Sequence[str]) -> list[Region]:
         """New regions of `side` px with random damage: mixtures, a phone's camera chain, 8-bit files, clean ones.
 
-        Half of the hole masks are given away, as an API caller may; 15 % of the captions are dropped.
+        Half of the hole masks are given away, as an API caller may; 15 % of the captions are dropped. A kind named
+        twice comes twice as often.
         """
         weights = self._weights * (self.short_sides >= side)
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
         crops = [crop_photo(self._photos[index], side, generator, max_shrink=2.0) for index in chosen]
         clean = torch.stack(crops).to(self._device).float() / 255
-        severities = sample_severities(count, generator=generator, kinds=self._kinds, mixture_probability=0.2)
+        severities = sample_severities(count, generator=generator, kinds=kinds, mixture_probability=0.2)
         severities = severities.pow(_HARDER)
         result = degrade_mixture(clean, severities, generator=generator)
         damaged = result.image

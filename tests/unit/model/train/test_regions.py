@@ -13,14 +13,15 @@ from model.train.regions import RegionMaker, stack_features
 from tests.unit.model.samples import generator
 
 
-def build(restorer: Restorer, photos: list[Photo], kinds: tuple[str, ...]) -> RegionMaker:
+def build(restorer: Restorer, photos: list[Photo]) -> RegionMaker:
     table = caption_table(restorer.guidance, photos, 0)
-    return RegionMaker(restorer.guidance, photos, table, kinds, torch.device("cpu"))
+    return RegionMaker(restorer.guidance, photos, table, torch.device("cpu"))
 
 
 def test_regions_are_whole_repeatable_and_free_of_gradients(restorer: Restorer, photos: list[Photo]) -> None:
-    maker = build(restorer, photos, ("noise", "low-light"))
-    regions, again = maker.make(3, 40, generator()), maker.make(3, 40, generator())
+    maker = build(restorer, photos)
+    kinds = ("noise", "low-light")
+    regions, again = maker.make(3, 40, generator(), kinds), maker.make(3, 40, generator(), kinds)
     assert len(regions) == 3
     for region, twin in zip(regions, again, strict=True):
         assert region.degraded.shape == region.clean.shape == (3, 40, 40)
@@ -34,7 +35,7 @@ def test_regions_are_whole_repeatable_and_free_of_gradients(restorer: Restorer, 
 
 
 def test_holes_are_marked_in_about_half_of_the_regions(restorer: Restorer, photos: list[Photo]) -> None:
-    regions = build(restorer, photos, ("inpainting",)).make(40, 32, generator(1))
+    regions = build(restorer, photos).make(40, 32, generator(1), ("inpainting",))
     marked = sum(bool(region.mask.any()) for region in regions)
     assert 8 <= marked <= 32
     for region in regions:
@@ -44,5 +45,5 @@ def test_holes_are_marked_in_about_half_of_the_regions(restorer: Restorer, photo
 def test_photos_too_small_for_a_region_are_passed_over(restorer: Restorer, photos: list[Photo]) -> None:
     bright = dataclasses.replace(photos[0], pixels=photos[0].pixels[:30] * 0 + 255)
     dark = dataclasses.replace(photos[1], pixels=photos[1].pixels * 0)
-    regions = build(restorer, [bright, dark], ("low-light",)).make(6, 40, generator())
+    regions = build(restorer, [bright, dark]).make(6, 40, generator(), ("low-light",))
     assert all(float(region.clean.max()) == 0 for region in regions)

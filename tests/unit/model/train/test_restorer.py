@@ -45,7 +45,7 @@ def train(task: RestorerTask, out: Path, steps: int = 4) -> dict[str, float]:
     return run_training(task, RunOptions(out, steps=steps, warmup_steps=2), QUIET)
 
 
-@pytest.mark.parametrize("phase", range(3))
+@pytest.mark.parametrize("phase", range(len(PHASES)))
 def test_batches_are_complete_and_in_range(restorer: Restorer, photos: list[Photo], phase: int) -> None:
     task = build(restorer, photos)
     task.progress, count = PHASES[phase].until, PHASES[phase].batch
@@ -66,6 +66,22 @@ def test_batches_are_complete_and_in_range(restorer: Restorer, photos: list[Phot
             if isinstance(value, torch.Tensor):
                 assert value.shape[0] == count
                 assert bool(torch.isfinite(value.float()).all())
+
+
+def test_most_patches_lie_on_the_block_grid_and_all_inside(restorer: Restorer) -> None:
+    places = torch.tensor(RestorerTask._places(2000, 31, generator()))
+    assert places.shape == (2000, 2)
+    assert int(places.min()) == 0
+    assert int(places.max()) == 31
+    share = float((places % 8 == 0).all(1).float().mean())
+    assert share == pytest.approx(0.8 + 0.2 / 64, abs=0.04)
+
+
+def test_a_universal_model_first_sees_the_commonest_kinds(restorer: Restorer, photos: list[Photo]) -> None:
+    universal, single = build(restorer, photos), build(restorer, photos, kinds=("rain",))
+    assert set(universal._mixed(PHASES[0])) == {"noise", "jpeg"}
+    assert set(universal._mixed(PHASES[1])) == set(KINDS)
+    assert single._mixed(PHASES[0]) == ("rain",)
 
 
 def test_known_holes_are_filled_and_marked(restorer: Restorer, photos: list[Photo]) -> None:
