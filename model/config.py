@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from model.degradation.kinds import KINDS
 from model.errors import ConfigError
 
 CONFIG_DIR = Path(__file__).parent / "configs"
@@ -93,7 +94,9 @@ class ModelConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     tile_px: int = 256  # side of the one tile size every job is cut into
     overlap_px: int = 32  # window-weighted overlap of neighbouring tiles
-    steps: dict[str, int] = field(default_factory=lambda: {"fast": 1, "balanced": 2, "best": 4})
+    steps: dict[str, int] = field(default_factory=lambda: {"fast": 1, "balanced": 2, "best": 4})  # per quality
+    # per quality (not "fast"), steps for kinds that want another number than `steps` says; see `model/budget.py`
+    steps_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         network, factor = self.network, self.network.stem_factor * 2 ** (len(self.network.widths) - 1)
@@ -117,11 +120,24 @@ class ModelConfig:
             raise ConfigError(
                 f"network.attention_levels {network.attention_levels}: expected levels 0 to {len(network.widths) - 1}"
             )
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        most = self.diffusion.timesteps
         missing = [quality for quality in QUALITIES if quality not in self.steps]
-        if missing or any(not 1 <= n <= self.diffusion.timesteps for n in self.steps.values()):
-            raise ConfigError(
-                f"steps {self.steps}: needs {QUALITIES}, each between 1 and {self.diffusion.timesteps} (timesteps)"
-            )
+        if missing or any(not 1 <= n <= most for n in self.steps.values()):
+            raise ConfigError(f"steps {self.steps}: needs {QUALITIES}, each between 1 and {most} (timesteps)")
+        for quality, budget in self.steps_by_kind.items():
+            if quality not in QUALITIES[1:]:
+                raise ConfigError(
+                    f"steps_by_kind: got quality {quality!r}, expected {' or '.join(QUALITIES[1:])}; "
+                    "'fast' takes the same number for every photo"
+                )
+            if not set(budget) <= set(KINDS) or any(not 1 <= n <= most for n in budget.values()):
+                raise ConfigError(
+                    f"steps_by_kind.{quality} {budget}: expected some of {', '.join(KINDS)}, each between 1 and {most} "
+                    "(timesteps)"
+                )
 
 
 def list_configs() -> tuple[str, ...]:
@@ -176,9 +192,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: got {value!r}, expected a list of whole numbers")
         return tuple(value)
     if origin is dict:
-        if not isinstance(value, dict) or not all(isinstance(item, int) for item in value.values()):
-            raise ConfigError(f"{where}: got {value!r}, expected an object of whole numbers")
-        return value
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: got {value!r}, expected an object")
+        return {key: _convert(typing.get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import torch
 
+from model.budget import choose_steps, get_steps
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
-from model.config import JPEG_BLOCK, QUALITIES, ModelConfig, list_configs, load_config
+from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
 from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
-from model.diffusion.context import Context
+from model.diffusion.context import Context, GuidanceFeatures
 from model.diffusion.network import HOLE_FILL, RestorationNetwork
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
-from model.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
+from model.errors import CheckpointError, NonFiniteError, ShapeError
 from model.guidance import Guidance
 from model.state import Analysis, Finding, RestorationState
 from model.tiling import TileGrid
 from model.vlm.views import mirror_to
 from model.vlm.vision_language import VisionLanguageModel
 
-__all__ = ["Analysis", "Finding", "RestorationResult", "RestorationState", "Restorer", "list_models"]
+__all__ = ["Analysis", "Finding", "Observation", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
 _STRIP_ROWS = 16  # strips of whole-photo arithmetic stay in the cache: noise of 24 megapixels in 1.6 s, not 11
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
@@ -49,6 +50,21 @@ class RestorationResult:
     caption: str | None
     findings: tuple[Finding, ...]
     steps: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What stage one saw in one photo, before stage two's context encoder.
+
+    Attributes:
+        caption: What it shows, given or found; None without a caption decoder.
+        findings: One per kind, in the order of `KINDS`.
+        features: What the context is made from (batch of one).
+    """
+
+    caption: str | None
+    findings: tuple[Finding, ...]
+    features: GuidanceFeatures
 
 
 def list_models() -> tuple[str, ...]:
@@ -151,18 +167,30 @@ class Restorer:
         return sum(value.numel() for part in (self.guidance, self.network) for value in part.parameters())
 
     def default_steps(self, quality: str) -> int:
-        """Denoising steps of a quality ("fast", "balanced", "best").
+        """Denoising steps of a quality ("fast", "balanced", "best") where the damage found does not decide.
 
         Raises:
             ConfigError: Another word.
         """
-        if quality not in self.config.steps:
-            raise ConfigError(f"quality {quality!r}: expected one of {', '.join(QUALITIES)}")
-        return self.config.steps[quality]
+        return get_steps(self.config, quality)
+
+    def choose_steps(self, quality: str, analysis: Analysis, mask: torch.Tensor | None = None) -> int:
+        """Denoising steps of one photo at a quality, by the damage found in it; see `model.budget.choose_steps`.
+
+        Args:
+            quality: "fast", "balanced" or "best".
+            analysis: Of the photo.
+            mask: As for `begin`.
+
+        Raises:
+            ConfigError: The quality is another word than "fast", "balanced" or "best".
+        """
+        has_holes = mask is not None and bool((mask > 0.5).any())
+        return choose_steps(self.config, quality, analysis.findings, has_holes=has_holes)
 
     @torch.inference_mode()
-    def analyze(self, image: torch.Tensor, caption: str | None = None) -> Analysis:
-        """Stage one for one photo.
+    def observe(self, image: torch.Tensor, caption: str | None = None) -> Observation:
+        """Stage one for one photo, as features that may still be changed (ablations do).
 
         Args:
             image: (1, 3, H, W) in [0, 1].
@@ -175,9 +203,15 @@ class Restorer:
         if caption is None:
             caption = self.guidance.describe(views)[0]
         embedded, known = self.guidance.embed_captions([caption])
-        context = self.network.encode_context(self.guidance.assemble(features, prediction, embedded, known))
         rows = zip(KINDS, prediction.probabilities[0].tolist(), prediction.severities[0].tolist(), strict=True)
-        return Analysis(caption, tuple(Finding(*row) for row in rows), context)
+        findings = tuple(Finding(*row) for row in rows)
+        return Observation(caption, findings, self.guidance.assemble(features, prediction, embedded, known))
+
+    @torch.inference_mode()
+    def analyze(self, image: torch.Tensor, caption: str | None = None) -> Analysis:
+        """Stage one for one photo, ready for `begin`; arguments as for `observe`."""
+        seen = self.observe(image, caption)
+        return Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features))
 
     @torch.inference_mode()
     def begin(
@@ -305,9 +339,11 @@ class Restorer:
         image: torch.Tensor,
         *,
         steps: int | None = None,
+        quality: str = "balanced",
         seed: int = 0,
         caption: str | None = None,
         mask: torch.Tensor | None = None,
+        analysis: Analysis | None = None,
         batch_tiles: int = 4,
         on_step: Callable[[int, int], None] | None = None,
     ) -> RestorationResult:
@@ -315,15 +351,19 @@ class Restorer:
 
         Args:
             image: The damaged photo.
-            steps: Denoising steps; None takes the configuration's "balanced".
+            steps: Denoising steps; None lets quality and findings decide (`choose_steps`).
+            quality: "fast", "balanced" or "best"; without effect when `steps` is given.
             seed: Of the noise.
             caption: What the photo shows; None writes a caption.
             mask: (1, 1, H, W), above 0.5 = missing.
+            analysis: From `analyze`, or made otherwise; None looks at the photo. `caption` is then without effect.
             batch_tiles: Tiles per forward.
             on_step: Called with (steps done, steps in all).
         """
-        analysis = self.analyze(image, caption)
-        steps = self.default_steps("balanced") if steps is None else steps
+        if analysis is None:
+            analysis = self.analyze(image, caption)
+        if steps is None:
+            steps = self.choose_steps(quality, analysis, mask)
         state = self.begin(image, analysis, steps=steps, seed=seed, mask=mask)
         while not state.is_done:
             for first in range(0, state.tiles, batch_tiles):

@@ -192,8 +192,10 @@ class Runner:
         """
         restorer = self.restorer
         with _as_service_errors():
-            steps = options.steps if options.steps is not None else restorer.default_steps(options.quality)
             analysis = restorer.analyze(decoded.image, caption=options.caption)
+            steps = options.steps
+            if steps is None:
+                steps = restorer.choose_steps(options.quality, analysis, decoded.mask)
             state = restorer.begin(decoded.image, analysis, steps=steps, seed=options.seed, mask=decoded.mask)
         # The result inherits all but the pixels, which are 72 MB for 24 megapixels.
         photo = replace(decoded.photo, rgb=shape_only(decoded.photo.rgb))

@@ -38,6 +38,16 @@ def test_missing_values_are_defaults(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, {"name": "mine"})) == ModelConfig("mine")
 
 
+def test_steps_by_kind_come_back_equal(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, {"name": "x", "steps_by_kind": {"balanced": {"haze": 4}, "best": {"noise": 1}}})
+    )
+    assert config.steps_by_kind == {"balanced": {"haze": 4}, "best": {"noise": 1}}
+    path = tmp_path / "again.json"
+    save_config(config, path)
+    assert load_config(path) == config
+
+
 def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'huge' not found; known: .*tiny"):
         load_config("huge")
@@ -62,8 +72,13 @@ def test_unknown_name_lists_the_known_ones() -> None:
         ({"name": "x", "network": {"backbone": "vit"}}, "expected 'nafnet' or 'unet2d'"),
         ({"name": "x", "steps": {"fast": 1}}, "needs ('fast', 'balanced', 'best')"),
         ({"name": "x", "steps": {"fast": 0, "balanced": 2, "best": 4}}, "each between 1 and 100"),
-        ({"name": "x", "steps": {"fast": "1", "balanced": 2, "best": 4}}, "steps"),
-        ({"name": "x", "steps": 4}, "steps"),
+        ({"name": "x", "steps": {"fast": "1", "balanced": 2, "best": 4}}, "steps.fast: got '1', expected int"),
+        ({"name": "x", "steps": 4}, "steps: got 4, expected an object"),
+        ({"name": "x", "steps_by_kind": {"balanced": 2}}, "steps_by_kind.balanced: got 2, expected an object"),
+        ({"name": "x", "steps_by_kind": {"balanced": {"haze": True}}}, "steps_by_kind.balanced.haze: got True"),
+        ({"name": "x", "steps_by_kind": {"balanced": {"fog": 2}}}, "expected some of blur, haze"),
+        ({"name": "x", "steps_by_kind": {"best": {"haze": 101}}}, "each between 1 and 100"),
+        ({"name": "x", "steps_by_kind": {"fast": {"haze": 2}}}, "expected balanced or best"),
     ],
 )
 def test_configurations_that_cannot_be_built_say_why(tmp_path: Path, values: Any, message: str) -> None:
