@@ -30,6 +30,11 @@ def get_steps(config: ModelConfig, quality: str) -> int:
     return config.steps[quality]
 
 
+def is_found(finding: Finding) -> bool:
+    """Whether a kind is so likely and so strong that its number of steps counts."""
+    return finding.probability >= LEAST_PROBABILITY and finding.severity >= LEAST_SEVERITY
+
+
 def choose_steps(config: ModelConfig, quality: str, findings: Iterable[Finding], *, has_holes: bool = False) -> int:
     """Denoising steps of one photo.
 
@@ -47,9 +52,7 @@ def choose_steps(config: ModelConfig, quality: str, findings: Iterable[Finding],
     """
     usual = get_steps(config, quality)
     by_kind = config.steps_by_kind.get(quality, {})
-    found = {
-        item.kind for item in findings if item.probability >= LEAST_PROBABILITY and item.severity >= LEAST_SEVERITY
-    }
+    found = {item.kind for item in findings if is_found(item)}
     if has_holes:
         found.add("inpainting")
     return max((by_kind.get(kind, usual) for kind in found), default=usual)
