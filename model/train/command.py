@@ -192,16 +192,13 @@ def restorer(
 ) -> None:
     """Stage two: train the restoration network with stage one frozen."""
     from model.checkpoint import ModelFolder
-    from model.degradation.kinds import KINDS, kind_index
     from model.guidance import Guidance
-    from model.train.restorer import RestorerTask
+    from model.train.restorer import LEARNING_RATE, RestorerTask
 
     torch.manual_seed(seed)
     target = choose_device(device)
     try:
-        wanted = KINDS if kinds == "all" else tuple(kinds.split(","))
-        for kind in wanted:
-            kind_index(kind)
+        wanted = read_kinds(kinds)
         folder = ModelFolder(out)
         config = folder.load_config()
         guidance = Guidance.load(config, folder)
@@ -210,9 +207,78 @@ def restorer(
         task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed, half=precision == "bf16")
         if start_from is not None:
             ModelFolder(start_from).load_part("restorer", task.network)
-        run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=learning_rate or 1e-3))
+        rate = learning_rate or LEARNING_RATE
+        run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=rate))
     except ModelError as error:
         raise as_exit(error) from error
+
+
+@app.command()
+def variants(
+    data: Data,
+    out: Out,
+    model: Annotated[Path, typer.Option(help="Model folder with a trained stage one, shared by all variants.")],
+    file: Annotated[Path, typer.Option(help="JSON object of name to changed fields of network and diffusion.")],
+    kinds: Annotated[str, typer.Option(help="Degradations to learn, comma-separated, or 'all'.")] = "noise,jpeg",
+    val_data: Annotated[list[Path] | None, typer.Option(help="Photos for the figures.")] = None,
+    steps: Steps = None,
+    time_budget: Budget = None,
+    device: Device = "auto",
+    scale: Annotated[int, typer.Option(help="Multiplies the batch sizes.")] = 1,
+    precision: Precision = "fp32",
+    seed: Seed = 0,
+    learning_rate: Rate = None,
+) -> None:
+    """Compare restoration networks at equal training time: a Markdown table of cost and PSNR."""
+    from model.checkpoint import ModelFolder
+    from model.config import ModelConfig
+    from model.guidance import Guidance
+    from model.train.restorer import LEARNING_RATE, RestorerTask
+    from model.train.variants import compare, read_variants, table
+
+    target = choose_device(device)
+    try:
+        folder = ModelFolder(model)
+        base = folder.load_config()
+        chosen = read_variants(file, base, out)
+        guidance = Guidance.load(base, folder)
+        photos = load_photos(data, min_side=base.tile_px * 5 // 8)
+        trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
+        made: list[RestorerTask] = []
+
+        def make_task(config: ModelConfig) -> RestorerTask:
+            regions = made[0].regions if made else None
+            half = precision == "bf16"
+            wanted = read_kinds(kinds)
+            task = RestorerTask(
+                guidance, trained, unseen, target, wanted, scale, seed, half=half, config=config, regions=regions
+            )
+            made[:] = [task]
+            return task
+
+        options = run_options(
+            out, steps, time_budget, seed, precision, learning_rate=learning_rate or LEARNING_RATE, warmup_steps=50
+        )
+        outcomes = []
+        for outcome in compare(chosen, make_task, options):
+            outcomes.append(outcome)
+            typer.echo(table(outcomes))
+    except ModelError as error:
+        raise as_exit(error) from error
+
+
+def read_kinds(text: str) -> tuple[str, ...]:
+    """Kinds of a comma-separated list, or all.
+
+    Raises:
+        DegradationError: An unknown kind.
+    """
+    from model.degradation.kinds import KINDS, kind_index
+
+    wanted = KINDS if text == "all" else tuple(text.split(","))
+    for kind in wanted:
+        kind_index(kind)
+    return wanted
 
 
 def split_photos(photos: list[Photo]) -> tuple[list[Photo], list[Photo]]:
