@@ -267,6 +267,28 @@ def variants(
         raise as_exit(error) from error
 
 
+@app.command()
+def curve(
+    metrics: Annotated[Path, typer.Argument(help="metrics.csv of a run, below OUT/training.")],
+    goal: Annotated[float, typer.Option(help="Figure to reach, dB.")],
+    figure: Annotated[str, typer.Option(help="Which figure of the run.")] = "psnr_sigma25",
+) -> None:
+    """PSNR against training time, and how far a goal lies beyond it."""
+    from model.train.curve import extrapolate, read_curve
+
+    try:
+        points = read_curve(metrics, figure)
+        outlook = extrapolate(points, goal)
+    except ModelError as error:
+        raise as_exit(error) from error
+    typer.echo(f"{'step':>8s} {'minutes':>8s} {figure:>16s}")
+    for point in points:
+        typer.echo(f"{point.step:8d} {point.elapsed_s / 60:8.1f} {point.value:16.2f}")
+    typer.echo(
+        f"{outlook.per_doubling:+.2f} dB per doubling of the time; {goal} dB at {outlook.seconds / 3600:.3g} hours"
+    )
+
+
 def read_kinds(text: str) -> tuple[str, ...]:
     """Kinds of a comma-separated list, or all.
 
