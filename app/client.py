@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import httpx
 
 from app import errors
-from app.errors import JobCanceledError, JobFailedError, ResultNotReadyError, ServiceError
+from app.errors import JobCanceledError, JobFailedError, ResultNotReadyError, ServiceError, UnknownModelError
 from app.jobs.job import Finding, JobState
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.1, 1.0
@@ -75,6 +75,7 @@ class RemoteJob:
         error_detail: Sentence about the failure, or None.
         links: Paths by name: self, result, cancel.
         document: The whole answer.
+        model: Name of the model that works on it, or None while unknown.
     """
 
     id: str
@@ -88,6 +89,7 @@ class RemoteJob:
     error_detail: str | None
     links: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False, compare=False)
+    model: str | None = None
 
 
 class VlmirClient:
@@ -142,7 +144,7 @@ class VlmirClient:
             mask: White where the photo is missing; bytes, path or None.
             timeout_s: Longest wait in seconds; None waits without end.
             on_progress: Called with the job whenever it has moved.
-            options: quality, steps, seed, caption, format; None means the default of the service.
+            options: quality, steps, seed, caption, format, model; None means the default of the service.
 
         Returns:
             Bytes of the restored photo.
@@ -167,6 +169,10 @@ class VlmirClient:
             files["mask"] = ("mask", _bytes_of(mask))
         data = {name: str(value) for name, value in options.items() if value is not None}
         return _job_of(self._ask("POST", "restore", files=files, data=data))
+
+    def models(self) -> tuple[str, ...]:
+        """Give the names of the service's models; the first is for jobs that name none."""
+        return tuple(item["name"] for item in self._ask("GET", "models").json()["models"])
 
     def job(self, job: RemoteJob | str) -> RemoteJob:
         """Give a job as it is now."""
@@ -259,6 +265,8 @@ def error_of(answer: httpx.Response) -> ServiceError:
     retry_after_s = float(header) if header.isdecimal() else None
     if code == ResultNotReadyError.code:
         return ResultNotReadyError(str(problem.get("state", "unknown")), detail, retry_after_s=retry_after_s)
+    if code == UnknownModelError.code:
+        return UnknownModelError(detail, available=tuple(problem.get("available", ())))
     if code == JobFailedError.code:
         return JobFailedError(detail, error_code=problem.get("error_code"))
     kind = _known_errors().get(str(code))
@@ -290,6 +298,7 @@ def _job_of(answer: httpx.Response) -> RemoteJob:
         error_detail=error.get("detail"),
         links=document["links"],
         document=document,
+        model=document.get("model"),
     )
 
 

@@ -47,6 +47,25 @@ class InvalidOptionError(ServiceError):
     title = "An option is not valid"
 
 
+class UnknownModelError(ServiceError):
+    """The job names a model that this service does not have.
+
+    Args:
+        detail: What was named and what there is.
+        available: Names of the models that there are.
+    """
+
+    code = "unknown_model"
+    status = 422
+    title = "There is no such model"
+
+    def __init__(
+        self, detail: str = "", *, available: tuple[str, ...] = (), retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.available = available
+
+
 class InvalidImageError(ServiceError):
     """The bytes claim to be a photo but cannot be decoded (truncated, damaged, empty)."""
 
@@ -251,6 +270,14 @@ class DeviceMemoryError(ServiceError):
     title = "Not enough memory on the device"
     retryable = True
     default_retry_after_s = 10.0
+
+
+class ModelUnavailableError(ServiceError):
+    """The worker that took the job does not have the model it names: API and workers are not set up alike."""
+
+    code = "model_unavailable"
+    status = 503
+    title = "The worker does not have this model"
 
 
 class WorkerLostError(ServiceError):

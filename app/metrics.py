@@ -36,31 +36,37 @@ _http_seconds = Histogram(
     buckets=_SECONDS,
     registry=API,
 )
-_submitted = Counter("vlmir_jobs_submitted", "Accepted jobs.", ("priority",), registry=API)
+_submitted = Counter("vlmir_jobs_submitted", "Accepted jobs.", ("priority", "model"), registry=API)
 _refused = Counter("vlmir_jobs_refused", "Photos that were not accepted, by error code.", ("code",), registry=API)
 _upload_bytes = Histogram("vlmir_upload_bytes", "Size of accepted photos.", buckets=_BYTES, registry=API)
 _queued = Gauge("vlmir_jobs_queued", "Jobs waiting for a worker.", ("priority",), registry=API)
 _workers = Gauge("vlmir_workers", "Workers that gave a sign of life lately.", ("ready",), registry=API)
 _queue_up = Gauge("vlmir_queue_up", "1 while the queue answers, else 0.", registry=API)
 
-_ready = Gauge("vlmir_worker_ready", "1 once the model is loaded and warm, else 0.", registry=WORKER)
+_ready = Gauge("vlmir_worker_ready", "1 once all models are loaded and warm, else 0.", registry=WORKER)
 _held = Gauge("vlmir_jobs_held", "Jobs that this worker holds.", registry=WORKER)
 _claimed = Counter("vlmir_jobs_claimed", "Jobs taken from the queue.", ("priority", "redelivered"), registry=WORKER)
-_ended = Counter("vlmir_jobs_ended", "Attempts by how they ended.", ("outcome",), registry=WORKER)
+_ended = Counter("vlmir_jobs_ended", "Attempts by how they ended.", ("outcome", "model"), registry=WORKER)
 _failed = Counter("vlmir_jobs_failed", "Failed attempts by error code.", ("code",), registry=WORKER)
 _wait_seconds = Histogram(
     "vlmir_job_wait_seconds", "Time from acceptance to the first claim.", buckets=_SECONDS, registry=WORKER
 )
 _job_seconds = Histogram(
-    "vlmir_job_seconds", "Time from claim to the end of an attempt.", ("outcome",), buckets=_SECONDS, registry=WORKER
+    "vlmir_job_seconds",
+    "Time from claim to the end of an attempt.",
+    ("outcome", "model"),
+    buckets=_SECONDS,
+    registry=WORKER,
 )
-_megapixels = Counter("vlmir_restored_megapixels", "Size of all restored photos.", registry=WORKER)
-_forward_seconds = Histogram("vlmir_forward_seconds", "Time of one network forward.", buckets=_SECONDS, registry=WORKER)
+_megapixels = Counter("vlmir_restored_megapixels", "Size of all restored photos.", ("model",), registry=WORKER)
+_forward_seconds = Histogram(
+    "vlmir_forward_seconds", "Time of one network forward.", ("model",), buckets=_SECONDS, registry=WORKER
+)
 _forward_tiles = Histogram(
-    "vlmir_forward_tiles", "Tiles of photos in one network forward.", buckets=_TILES, registry=WORKER
+    "vlmir_forward_tiles", "Tiles of photos in one network forward.", ("model",), buckets=_TILES, registry=WORKER
 )
-_padded = Counter("vlmir_padded_tiles", "Empty places in network forwards.", registry=WORKER)
-_steps = Counter("vlmir_steps", "Finished diffusion steps of whole photos.", registry=WORKER)
+_padded = Counter("vlmir_padded_tiles", "Empty places in network forwards.", ("model",), registry=WORKER)
+_steps = Counter("vlmir_steps", "Finished diffusion steps of whole photos.", ("model",), registry=WORKER)
 _memory_splits = Counter("vlmir_memory_splits", "Batches halved because the device was full.", registry=WORKER)
 
 OUTCOMES = ("succeeded", "failed", "canceled", "handed_back", "lost")
@@ -80,9 +86,9 @@ def record_request(method: str, route: str, status: int, seconds: float) -> None
     _http_seconds.labels(method, route).observe(seconds)
 
 
-def record_submitted(priority: str, input_bytes: int) -> None:
-    """Count an accepted job and the size of its photo."""
-    _submitted.labels(priority).inc()
+def record_submitted(priority: str, input_bytes: int, model: str) -> None:
+    """Count an accepted job, by the name of its model, and the size of its photo."""
+    _submitted.labels(priority, model).inc()
     _upload_bytes.observe(input_bytes)
 
 
@@ -111,7 +117,7 @@ def record_queue(depth: Mapping[str, int] | None, ready_workers: int = 0, other_
 
 
 def record_ready(is_ready: bool) -> None:
-    """Show whether the model is loaded and warm."""
+    """Show whether all models are loaded and warm."""
     _ready.set(1 if is_ready else 0)
 
 
@@ -133,7 +139,9 @@ def record_claimed(priority: str, attempt: int, wait_s: float) -> None:
         _wait_seconds.observe(max(0.0, wait_s))
 
 
-def record_ended(outcome: str, seconds: float, *, megapixels: float = 0.0, code: str | None = None) -> None:
+def record_ended(
+    outcome: str, seconds: float, *, megapixels: float = 0.0, code: str | None = None, model: str = ""
+) -> None:
     """Count the end of an attempt.
 
     Args:
@@ -141,36 +149,38 @@ def record_ended(outcome: str, seconds: float, *, megapixels: float = 0.0, code:
         seconds: Time since the claim.
         megapixels: Size of the restored photo in millions of pixels.
         code: Error code of a failed attempt.
+        model: Name of the model that worked on it; empty when this worker does not have the one asked for.
 
     Raises:
         ValueError: The outcome is not one of `OUTCOMES`.
     """
     if outcome not in OUTCOMES:
         raise ValueError(f"outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
-    _ended.labels(outcome).inc()
-    _job_seconds.labels(outcome).observe(seconds)
+    _ended.labels(outcome, model).inc()
+    _job_seconds.labels(outcome, model).observe(seconds)
     if outcome == "succeeded":
-        _megapixels.inc(megapixels)
+        _megapixels.labels(model).inc(megapixels)
     if code is not None:
         _failed.labels(code).inc()
 
 
-def record_forward(tiles: int, padded: int, seconds: float) -> None:
+def record_forward(tiles: int, padded: int, seconds: float, model: str = "") -> None:
     """Count one network forward.
 
     Args:
         tiles: Tiles of photos in it.
         padded: Empty places added to reach an even batch size.
         seconds: Time it took.
+        model: Name of the model.
     """
-    _forward_seconds.observe(seconds)
-    _forward_tiles.observe(tiles)
-    _padded.inc(padded)
+    _forward_seconds.labels(model).observe(seconds)
+    _forward_tiles.labels(model).observe(tiles)
+    _padded.labels(model).inc(padded)
 
 
-def record_step() -> None:
-    """Count a finished diffusion step of a whole photo."""
-    _steps.inc()
+def record_step(model: str = "") -> None:
+    """Count a finished diffusion step of a whole photo, by the name of the model."""
+    _steps.labels(model).inc()
 
 
 def record_memory_split() -> None:

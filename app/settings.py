@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.models import ServedModel, parse_model, parse_models
 
 MIB = 1024 * 1024
 ENV_PREFIX = "VLMIR_"
@@ -45,7 +47,18 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0 turns them off."
     )
-    model: str = Field(default="small", min_length=1, description="Name of a shipped model, or a folder with one.")
+    model: str = Field(
+        default="small",
+        min_length=1,
+        description="Name of a shipped model, or a folder with one; for a service with one model.",
+    )
+    models: str = Field(
+        default="",
+        description=(
+            "Models that jobs may name, comma-separated: shipped names, folders, or NAME=FOLDER. The first is for jobs "
+            "that name none. Empty: the one of VLMIR_MODEL. The same for API and workers."
+        ),
+    )
     device: str = Field(default="auto", min_length=1, description='Torch device: "auto", "cpu", "cuda", "cuda:1".')
     threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 uses all cores.")
     worker_concurrency: int = Field(default=8, ge=1, le=1024, description="Jobs that one worker holds at a time.")
@@ -77,6 +90,23 @@ class Settings(BaseSettings):
         default="info", description="Least severe log records that are written."
     )
     log_json: bool = Field(default=False, description="Write log records as JSON lines instead of plain text.")
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, value: str) -> str:
+        parse_model(value)
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, value: str) -> str:
+        parse_models(value)
+        return value
+
+    @property
+    def served_models(self) -> tuple[ServedModel, ...]:
+        """The models of the service, at least one; the first is for jobs that name none."""
+        return parse_models(self.models) or (parse_model(self.model),)
 
     def environment(self, redis_url: str | None = None) -> dict[str, str]:
         """Give the environment of a child process that is to have these settings.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from model.config import QUALITIES, ModelConfig
+from model.degradation.kinds import KINDS
 from model.errors import ConfigError
 from model.state import Finding
 
@@ -17,6 +18,17 @@ LEAST_PROBABILITY = 0.5
 
 LEAST_SEVERITY = 0.1
 """Milder damage is no reason for more steps: the photo is close to clean already."""
+
+
+def check_budget(config: ModelConfig) -> None:
+    """Refuse a configuration whose `steps_by_kind` names kinds that do not exist.
+
+    Raises:
+        ConfigError: It does.
+    """
+    unknown = {kind for budget in config.steps_by_kind.values() for kind in budget} - set(KINDS)
+    if unknown:
+        raise ConfigError(f"steps_by_kind: unknown kinds {sorted(unknown)}; expected some of {', '.join(KINDS)}")
 
 
 def get_steps(config: ModelConfig, quality: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from model.budget import choose_steps, get_steps
+from model.budget import check_budget, choose_steps, get_steps
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
 from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
@@ -105,11 +105,15 @@ class Restorer:
         guidance: Stage one.
         network: Stage two.
         device: Where the network runs and states live.
+
+    Raises:
+        ConfigError: The budget of steps names kinds that do not exist.
     """
 
     def __init__(
         self, config: ModelConfig, guidance: Guidance, network: RestorationNetwork, device: str | torch.device = "cpu"
     ) -> None:
+        check_budget(config)
         self.config, self.device = config, torch.device(device)
         self.guidance = guidance.to(self.device).eval().requires_grad_(False)
         self.network = network.to(self.device).eval().requires_grad_(False)

@@ -35,6 +35,11 @@ class Services:
     uploads: UploadBudget
     checks: anyio.CapacityLimiter
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the models that jobs may name; the first is for jobs that name none."""
+        return tuple(model.name for model in self.settings.served_models)
+
     async def check(self, data: bytes) -> ImageInfo:
         """Decode an upload in a thread, to prove that it can be decoded.
 

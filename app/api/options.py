@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.problems import ParametersError
+from app.errors import UnknownModelError
 from app.jobs.job import RestoreOptions
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
@@ -35,6 +36,9 @@ class RestoreParameters(BaseModel):
     )
     format: Literal["jpeg", "png", "webp", "avif", "tiff"] | None = Field(
         None, description="Format of the result; without it that of the upload (HEIC gives JPEG, GIF gives PNG)."
+    )
+    model: str | None = Field(
+        None, description="Name of a model, one of those at `GET /models`; without it the first of them."
     )
 
 
@@ -63,7 +67,23 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
         given = RestoreParameters.model_construct()
     if errors:
         raise ParametersError(errors)
-    return RestoreOptions(given.quality, given.steps, given.seed, given.caption or None, given.format)
+    return RestoreOptions(given.quality, given.steps, given.seed, given.caption or None, given.format, given.model)
+
+
+def check_model(name: str | None, available: tuple[str, ...]) -> None:
+    """Refuse a model that the service does not have.
+
+    Args:
+        name: What the request named, or None.
+        available: Names of the models of the service.
+
+    Raises:
+        UnknownModelError: It does not have this one.
+    """
+    if name is not None and name not in available:
+        raise UnknownModelError(
+            f"There is no model {_shown(name)!r}; there are {', '.join(available)}.", available=available
+        )
 
 
 def _explain(item: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from app.errors import InvalidOptionError, JobFailedError, ResultNotReadyError, ServiceError
+from app.errors import InvalidOptionError, JobFailedError, ResultNotReadyError, ServiceError, UnknownModelError
 from app.metrics import record_refused
 
 logger = logging.getLogger("app.api")
@@ -110,6 +110,8 @@ def error_response(request: Request, error: ServiceError, status: int | None = N
         more["error_code"] = error.error_code
     if isinstance(error, ParametersError):
         more["errors"] = error.errors
+    if isinstance(error, UnknownModelError):
+        more["available"] = list(error.available)
     return problem_response(
         request,
         status=status or error.status,

@@ -37,6 +37,7 @@ class OptionsModel(BaseModel):
     seed: int
     caption: str | None
     format: str | None
+    model: str | None
 
 
 class TimingsModel(BaseModel):
@@ -65,6 +66,20 @@ class LinksModel(BaseModel):
     cancel: str = Field(description="Send DELETE here.")
 
 
+class ModelModel(BaseModel):
+    """One model of the service."""
+
+    name: str = Field(description="What to give as `model`.")
+    default: bool = Field(description="Whether it is the one for jobs that name none.")
+    workers: int = Field(description="Workers that have it and are ready.")
+
+
+class ModelsModel(BaseModel):
+    """The models of the service."""
+
+    models: list[ModelModel]
+
+
 class JobModel(BaseModel):
     """A job as it is now."""
 
@@ -74,6 +89,7 @@ class JobModel(BaseModel):
     steps_total: int | None = Field(description="Steps in all, once known.")
     progress: float = Field(description="Finished part, 0..1.")
     cancel_requested: bool
+    model: str | None = Field(description="Name of the model that works on it, once known.")
     caption: str | None = Field(description="Caption that guides the restoration.")
     degradations: list[DegradationModel]
     input: PhotoModel
@@ -101,6 +117,7 @@ def job_model(request: Request, job: Job) -> JobModel:
         steps_total=job.steps_total,
         progress=done or (min(1.0, job.step / job.steps_total) if job.steps_total else 0.0),
         cancel_requested=job.cancel_requested,
+        model=job.model,
         caption=job.caption,
         degradations=[
             DegradationModel(kind=found.kind, probability=found.probability, severity=found.severity)
@@ -113,6 +130,7 @@ def job_model(request: Request, job: Job) -> JobModel:
             seed=job.options.seed,
             caption=job.options.caption,
             format=job.options.format,
+            model=job.options.model,
         ),
         result_media_type=job.result_media_type,
         attempt=job.attempt,

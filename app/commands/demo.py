@@ -32,7 +32,9 @@ def demo(
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this running service [default: start one].")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model of the service that is started.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: of the service that is started, or one of --server's.")
+    ] = None,
     quality: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
     seed: Annotated[int, typer.Option(min=0, help="Seed of damage and restoration.")] = 1,
 ) -> None:
@@ -46,7 +48,8 @@ def demo(
         stack.enter_context(stop_on_service_error())
         url = server if server is not None else stack.enter_context(_own_service(model))
         with VlmirClient(url) as client:
-            restored = _read(client.restore(_png(damaged), quality=quality, seed=seed, format="png"))
+            named = model if server is not None else None  # a service of our own has no other
+            restored = _read(client.restore(_png(damaged), quality=quality, seed=seed, format="png", model=named))
     for name, picture in (("before", damaged), ("after", restored), ("original", original)):
         (out_dir / f"{name}.png").write_bytes(_png(picture))
     before_db, after_db = _psnr(damaged, original), _psnr(restored, original)

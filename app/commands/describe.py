@@ -25,7 +25,7 @@ def analyze(
     from app.worker.__main__ import make_runner
 
     with stop_on_service_error():
-        runner = make_runner(load_settings(model=model))
+        runner = make_runner(load_settings(), model)
         runner.load()
         decoded = runner.decode(photo.read_bytes(), None)
         caption, findings = runner.analyze(decoded, caption)
@@ -51,37 +51,66 @@ def analyze(
         typer.echo(f"{item.kind:<12}{item.probability:>12.2f}{item.severity:>10.2f}")
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models that are known by name."""
-    from app.commands.roles import load_settings
-    from model.config import list_configs
-
-    default = load_settings().model
-    rows = [_describe_model(name, is_default=name == default) for name in list_configs()]
-    if all(not row["default"] for row in rows):
-        typer.echo(f"the default model {default!r} is not one of these names, so it is taken for a folder", err=True)
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    server: Annotated[str | None, typer.Option(metavar="URL", help="List those of this running service.")] = None,
+) -> None:
+    """List the models that are known by name, and those of VLMIR_MODELS."""
+    with stop_on_service_error():
+        rows = _local_models() if server is None else _remote_models(server)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    typer.echo(f"{'name':<10}{'parameters':>12}  {'weights':<12}description")
+    if server is not None:
+        for row in rows:
+            typer.echo(row["name"] + (" (default)" if row["default"] else ""))
+        return
+    typer.echo(f"{'name':<16}{'parameters':>12}  {'weights':<12}description")
     for row in rows:
         parameters = f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] is not None else "-"
-        mark = " (default)" if row["default"] else ""
-        typer.echo(f"{row['name']:<10}{parameters:>12}  {row['weights']:<12}{row['description']}{mark}")
+        mark = " (default)" if row["default"] else " (served)" if row["served"] else ""
+        typer.echo(f"{row['name']:<16}{parameters:>12}  {row['weights']:<12}{row['description']}{mark}")
 
 
-def _describe_model(name: str, *, is_default: bool) -> dict[str, Any]:
+def _remote_models(server: str) -> list[dict[str, Any]]:
+    from app.client import VlmirClient
+
+    with VlmirClient(server) as client:
+        return [{"name": name, "default": index == 0} for index, name in enumerate(client.models())]
+
+
+def _local_models() -> list[dict[str, Any]]:
+    """Tell about the models with a configuration here and those of the settings, in that order."""
+    from app.commands.roles import load_settings
+    from model.config import CONFIG_DIR, list_configs
+
+    weights = CONFIG_DIR.parent / "weights"
+    folders = {name: weights / name for name in list_configs()}
+    served = load_settings().served_models
+    folders |= {item.name: Path(item.place) if Path(item.place).is_dir() else weights / item.place for item in served}
+    names = [item.name for item in served]
+    return [
+        {**_describe_model(name, folder), "default": name == names[0], "served": name in names}
+        for name, folder in folders.items()
+    ]
+
+
+def _describe_model(name: str, folder: Path) -> dict[str, Any]:
     """Tell about a model by its files alone: importing torch would take longer than all the rest."""
-    from model.config import CONFIG_DIR, load_config
+    from model.config import load_config
+    from model.errors import ConfigError
 
-    files = sorted((CONFIG_DIR.parent / "weights" / name).glob("*.safetensors"))
-    absent = "random" if name == "tiny" else "none"
+    files = sorted(folder.glob("*.safetensors"))
+    absent = "random" if folder.name == "tiny" else "none"
+    try:
+        description = load_config(folder / "config.json" if files else folder.name).description
+    except ConfigError as error:
+        description = str(error)
     return {
         "name": name,
-        "description": load_config(name).description,
+        "description": description,
         "parameters": sum(_count_parameters(file) for file in files) if files else None,
         "weights": f"{sum(file.stat().st_size for file in files) / MIB:.1f} MiB" if files else absent,
-        "default": is_default,
     }
 
 

@@ -54,13 +54,14 @@ SUFFIXES = {
 
 @dataclass(frozen=True)
 class Order:
-    """What the caller wants of one photo."""
+    """What the caller wants of one photo; `model` is None when the model runs in this process."""
 
     quality: str
     steps: int | None
     seed: int
     caption: str | None
     format: str | None
+    model: str | None
     mask: bytes | None
 
 
@@ -80,22 +81,21 @@ def restore(
     caption: Annotated[str | None, typer.Option(help="What the photo shows [default: found out].")] = None,
     format: Annotated[Format | None, typer.Option(help="Format of the result [default: by -o, else as given].")] = None,
     server: Annotated[str | None, typer.Option(metavar="URL", help="Use this running service.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a folder with one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model; without --server also a folder with one.")] = None,
     mask: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Image that is white where the photo is missing.")
     ] = None,
 ) -> None:
     """Restore photos. The model runs in this process unless --server names a running service."""
     _check_places(inputs, output, out_dir, mask)
-    if server is not None and model is not None:
-        raise typer.BadParameter("the service has its model; --model goes without --server", param_hint="--model")
     chosen = format.value if format is not None else SUFFIXES.get(output.suffix.lower()) if output else None
     if output is not None and chosen is None and output.suffix:
         known = ", ".join(SUFFIXES)
         raise typer.BadParameter(
             f"no format is known by {output.suffix!r}; use {known}, or give --format", param_hint="-o"
         )
-    order = Order(quality.value, steps, seed, caption, chosen, mask.read_bytes() if mask is not None else None)
+    holes = mask.read_bytes() if mask is not None else None
+    order = Order(quality.value, steps, seed, caption, chosen, model if server is not None else None, holes)
     with stop_on_service_error():
         backend = _through_service(server) if server is not None else _in_process(model)
     failures = _restore_all(inputs, output, out_dir, order, backend)
@@ -188,7 +188,7 @@ def _in_process(model: str | None) -> Backend:
     from app.worker.__main__ import make_runner
     from app.worker.local import restore_locally
 
-    runner = make_runner(load_settings(model=model))
+    runner = make_runner(load_settings(), model)
     runner.load()
 
     def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:

@@ -27,8 +27,13 @@ Port = Annotated[
     int | None,
     typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one [default: VLMIR_PORT or 8000]."),
 ]
-Model = Annotated[
-    str | None, typer.Option(help="Name of a model, or a folder with one [default: VLMIR_MODEL or small].")
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="Name of a model, a folder with one, or NAME=FOLDER; repeat for several, the first is for jobs that name "
+        "none [default: VLMIR_MODELS or small].",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 [default: VLMIR_DEVICE or auto].")]
 StateDir = Annotated[
@@ -38,13 +43,13 @@ StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True, help="Sto
 
 
 def serve(
-    host: Host = None, port: Port = None, model: Model = None, device: Device = None, state_dir: StateDir = None
+    host: Host = None, port: Port = None, model: Models = None, device: Device = None, state_dir: StateDir = None
 ) -> None:
     """Start everything: API, worker and, unless VLMIR_REDIS_URL is set, an embedded Redis server."""
     from app.commands.supervisor import Supervisor
 
     with stop_on_service_error():
-        settings = load_settings(host=host, port=port, model=model, device=device, state_dir=state_dir)
+        settings = load_settings(host=host, port=port, models=_join(model), device=device, state_dir=state_dir)
         raise typer.Exit(Supervisor(settings).run())
 
 
@@ -81,16 +86,20 @@ def api(
         uvicorn.Server(config).run(sockets=sockets)
 
 
-def worker(model: Model = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:
+def worker(model: Models = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:
     """Start one worker; needs VLMIR_REDIS_URL."""
     with stop_on_service_error():
-        settings = load_settings(model=model, device=device)
+        settings = load_settings(models=_join(model), device=device)
         _require_queue(settings, "worker")
         if stop_on_eof:
             _stop_when_stdin_closes()
         from app.worker.__main__ import run_worker
 
         raise typer.Exit(run_worker(settings))
+
+
+def _join(models: list[str] | None) -> str | None:
+    return ",".join(models) if models else None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -97,12 +97,14 @@ class WorkerInfo:
 
     Attributes:
         name: Its unique name.
-        ready: Whether the model is loaded and warm.
-        model: Name of its model.
+        ready: Whether its models are loaded and warm.
+        model: Name of the model for jobs that name none; empty until it is loaded.
         seen_ms: When it was last heard of (server clock, UTC milliseconds).
+        models: Names of all its models.
     """
 
     name: str
     ready: bool
     model: str
     seen_ms: int
+    models: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ def encode_job(job: Job) -> dict[str, str]:
         "version": VERSION,
         "id": job.id,
         "state": job.state.value,
-        "options": json.dumps(asdict(job.options), separators=(",", ":")),
+        "options": _encode_options(job.options),
         "tenant": job.tenant,
         "priority": job.priority,
         "media_type": job.media_type,
@@ -46,6 +46,7 @@ def encode_job(job: Job) -> dict[str, str]:
         "attempt": job.attempt,
         "step": job.step,
         "steps_total": job.steps_total,
+        "model": job.model,
         "caption": job.caption,
         "findings": encode_findings(job.findings),
         "result_media_type": job.result_media_type,
@@ -86,6 +87,7 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
             attempt=int(text["attempt"]),
             step=int(text["step"]),
             steps_total=_optional_int(text, "steps_total"),
+            model=text.get("model"),
             caption=text.get("caption"),
             findings=decode_findings(text["findings"]),
             result_media_type=text.get("result_media_type"),
@@ -95,6 +97,12 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise CodecError(f"job record is damaged ({type(error).__name__}: {error})") from error
+
+
+def _encode_options(options: RestoreOptions) -> str:
+    # Without those that are None, so that a worker of an older release can read a job that uses no newer option.
+    given = {name: value for name, value in asdict(options).items() if value is not None}
+    return json.dumps(given, separators=(",", ":"))
 
 
 def _optional_int(text: Mapping[str, str], name: str) -> int | None:

@@ -70,6 +70,7 @@ class RestoreOptions:
         seed: Seed of all noise; the same photo, options and seed give the same result.
         caption: Description given by the caller, or None to let the model write one.
         format: Output format ("jpeg", "png", "webp", "avif", "tiff"), or None for that of the upload.
+        model: Name of one of the service's models, or None for its first one.
     """
 
     quality: str = "balanced"
@@ -77,6 +78,7 @@ class RestoreOptions:
     seed: int = 0
     caption: str | None = None
     format: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Job:
         attempt: Rises with every delivery to a worker; 0 before the first. Also the fence of commits.
         step: Finished diffusion steps of the present attempt.
         steps_total: Steps of the present attempt, or None until a worker knows.
+        model: Name of the model that works on it, or None until a worker has begun.
         caption: Caption that guided the restoration, or None until known.
         findings: Damage that was found.
         result_media_type: Media type of the result, or None without one.
@@ -141,6 +144,7 @@ class Job:
     attempt: int = 0
     step: int = 0
     steps_total: int | None = None
+    model: str | None = None
     caption: str | None = None
     findings: tuple[Finding, ...] = ()
     result_media_type: str | None = None

@@ -209,7 +209,9 @@ class JobQueue:
         for name, text in sorted(rows.items()):
             row = json.loads(text)
             if row["until_ms"] >= now_ms:
-                found.append(WorkerInfo(name.decode(), row["ready"], row["model"], row["seen_ms"]))
+                # Workers of earlier releases tell one model and no list.
+                models = tuple(item for item in row.get("models", row["model"]).split(",") if item)
+                found.append(WorkerInfo(name.decode(), row["ready"], row["model"], row["seen_ms"], models))
         return found
 
     async def _now_ms(self) -> int:
@@ -291,13 +293,15 @@ class JobQueue:
         steps_total: int,
         caption: str | None = None,
         findings: Sequence[Finding] | None = None,
+        model: str | None = None,
     ) -> Renewal:
-        """Record finished steps (and caption and findings once known) and answer as `renew` does.
+        """Record finished steps (and caption, findings and model once known) and answer as `renew` does.
 
         It does not prolong the lease.
         """
         text = "" if findings is None else encode_findings(findings)
-        return self._renewal(claim, await self._scripts.progress(claim, step, steps_total, caption or "", text))
+        answer = await self._scripts.progress(claim, step, steps_total, caption or "", text, model or "")
+        return self._renewal(claim, answer)
 
     def _renewal(self, claim: Claim, answer: tuple[bool, bool]) -> Renewal:
         if not answer[0]:
@@ -313,6 +317,7 @@ class JobQueue:
         caption: str | None,
         findings: Sequence[Finding],
         steps_total: int,
+        model: str | None = None,
     ) -> bool:
         """Store the result and make the job succeeded.
 
@@ -326,7 +331,7 @@ class JobQueue:
         except QueueMemoryError:
             data = image  # goes with the commit, which makes room by deleting the upload
         done = await self._scripts.finish(
-            claim, media_type, caption or "", encode_findings(findings), steps_total, data
+            claim, media_type, caption or "", encode_findings(findings), steps_total, model or "", data
         )
         self._release(claim)
         if not done:
@@ -358,9 +363,19 @@ class JobQueue:
     def _release(self, claim: Claim) -> None:
         self._held.get(claim.worker, set()).discard(claim.entry_id)
 
-    async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int) -> None:
-        """Give a sign of life, good for `ttl_ms` milliseconds."""
-        await self._scripts.announce(worker, ready, model, ttl_ms)
+    async def announce(
+        self, worker: str, ready: bool, model: str, ttl_ms: int, models: Sequence[str] | None = None
+    ) -> None:
+        """Give a sign of life.
+
+        Args:
+            worker: Name of the worker.
+            ready: Whether it takes jobs.
+            model: Its model for jobs that name none; empty until it is known.
+            ttl_ms: Time in milliseconds for which the sign is good.
+            models: All its models; None for that one alone.
+        """
+        await self._scripts.announce(worker, ready, model, ttl_ms, [model] if models is None else models)
 
     async def retire(self, worker: str) -> None:
         """Forget a worker that stops, and hand back, uncounted, every job it still holds."""

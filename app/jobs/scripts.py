@@ -117,17 +117,18 @@ class Scripts:
         return owned == 1, cancel == 1
 
     async def progress(
-        self, claim: Claim, step: int, steps_total: int, caption: str, findings: str
+        self, claim: Claim, step: int, steps_total: int, caption: str, findings: str, model: str
     ) -> tuple[bool, bool]:
         """Record a step; empty texts mean unchanged; gives (owned, cancel requested)."""
-        owned, cancel = await self._run("progress", *_held(claim), step, steps_total, caption, findings)
+        owned, cancel = await self._run("progress", *_held(claim), step, steps_total, caption, findings, model)
         return owned == 1, cancel == 1
 
     async def finish(
-        self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int, data: bytes = b""
+        self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int, model: str, data: bytes
     ) -> bool:
         """Commit a result that is stored, or `data`, which then takes the place of the upload; False when refused."""
-        return bool(await self._run("finish", *_held(claim), media_type, caption, findings, steps_total, data))
+        known = (media_type, caption, findings, steps_total, model)
+        return bool(await self._run("finish", *_held(claim), *known, data))
 
     async def fail(self, claim: Claim | Taken, code: str, detail: str, retryable: bool) -> bool:
         """End an attempt with an error; False when stale."""
@@ -145,9 +146,9 @@ class Scripts:
         """Cancel or ask to; False without such a job."""
         return bool(await self._run("cancel", job_id))
 
-    async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int) -> None:
+    async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int, models: Iterable[str]) -> None:
         """Record a sign of life."""
-        await self._run("announce", worker, int(ready), model, ttl_ms)
+        await self._run("announce", worker, int(ready), model, ttl_ms, ",".join(models))
 
     async def retire(self, worker: str) -> int:
         """Forget a worker; gives the number of jobs handed back."""

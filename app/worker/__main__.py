@@ -20,6 +20,7 @@ from app.settings import Settings
 from app.worker.loop import LoopPolicy, WorkerLoop
 
 if TYPE_CHECKING:
+    from app.worker.models import ModelSet
     from app.worker.runner import Runner
 
 logger = logging.getLogger("app.worker")
@@ -39,26 +40,39 @@ def run_worker(settings: Settings) -> int:
     return asyncio.run(_run(settings, settings.redis_url))
 
 
-def make_runner(settings: Settings) -> Runner:
-    """Give the runner that these settings describe, not loaded yet. Imports torch, which takes seconds."""
+def make_runner(settings: Settings, model: str | None = None) -> Runner:
+    """Give a runner with these settings, not loaded yet. Imports torch, which takes seconds.
+
+    Args:
+        settings: Of the process.
+        model: One of the models in the settings by its name, any shipped name, or a folder; None takes the first one of
+            the settings.
+    """
     from app.images import ImageLimits
     from app.worker.runner import Runner
 
-    limits = ImageLimits.of(settings)
-    return Runner(settings.model, settings.device, settings.threads, settings.batch_tiles, limits)
+    places = {served.name: served.place for served in settings.served_models}
+    place = next(iter(places.values())) if model is None else places.get(model, model)
+    return Runner(place, settings.device, settings.threads, settings.batch_tiles, ImageLimits.of(settings))
+
+
+def make_models(settings: Settings) -> ModelSet:
+    """Give all models of these settings, not loaded yet."""
+    from app.worker.models import ModelSet
+
+    return ModelSet({served.name: make_runner(settings, served.name) for served in settings.served_models})
 
 
 async def _run(settings: Settings, redis_url: str) -> int:
     queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
     policy = LoopPolicy(settings.worker_concurrency, settings.lease_s, settings.grace_s)
 
-    def make_warm_runner() -> Runner:
-        runner = make_runner(settings)
-        runner.load()
-        runner.warm_up()
-        return runner
+    def make_warm_models() -> ModelSet:
+        models = make_models(settings)
+        models.load()
+        return models
 
-    worker = WorkerLoop(queue, make_warm_runner, policy, _worker_name())
+    worker = WorkerLoop(queue, make_warm_models, policy, _worker_name())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     if settings.metrics_port:

@@ -113,7 +113,7 @@ class Courier:
             claim = held.claim
             try:
                 renewal = await self._queue.progress(
-                    claim, held.step, held.steps_total, caption=held.caption, findings=held.findings
+                    claim, held.step, held.steps_total, held.caption, held.findings, held.model
                 )
             except QueueUnavailableError:
                 return  # progress is a courtesy; the heartbeat will say that Redis is away

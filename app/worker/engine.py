@@ -1,13 +1,14 @@
 """Which tiles run next: step-level continuous batching as a pure scheduler over plain data.
 
 Knows neither tensors nor Redis nor time itself: callers say what arrived and what is done, the engine says what to run.
-One tile of one denoising step is the unit of work, so a batch may mix tiles of any jobs at any step.
+One tile of one denoising step is the unit of work, so a batch may mix tiles of any jobs at any step, as long as they
+are for the same model.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ class EnginePolicy:
     """Limits and shares of the engine.
 
     Args:
-        batch_tiles: Most tiles in one batch.
+        batch_tiles: Most tiles in one batch; `Engine.limit_batch` says otherwise for single models.
         quantum_tiles: Tiles a job, tenant or priority of weight one gets before the next one's turn.
         max_state_bytes: Sum of the states of admitted jobs; a larger job is admitted only when it is alone.
         priority_weights: Share of each priority while several have work; priorities not named weigh 1.
@@ -50,6 +51,7 @@ class JobShape:
         priority: Name of the priority class.
         tenant: Whom the work is charged to.
         state_bytes: Memory held from `add` to `remove`.
+        model: Whose forward its tiles need.
     """
 
     job_id: str
@@ -58,6 +60,7 @@ class JobShape:
     priority: str = "interactive"
     tenant: str = "default"
     state_bytes: int = 0
+    model: str = ""
 
     def __post_init__(self) -> None:
         if self.tiles < 1 or self.steps < 1 or self.state_bytes < 0:
@@ -104,7 +107,9 @@ class Engine:
 
     Deficit round robin over priority, then tenant, then job: a photo of thousands of tiles cannot starve one of a
     single tile. Every tile of every step is handed out once; tiles of the next step only after `step_done`, because a
-    step needs all tiles of the one before. Choices depend on the order of calls alone, so a run can be replayed.
+    step needs all tiles of the one before. Whose turn it is decides the model of a batch; the rest of the batch is then
+    filled by the same rules with tiles of that model, and those passed over come first in the next one. Choices depend
+    on the order of calls alone, so a run can be replayed.
 
     Args:
         policy: Limits and shares.
@@ -115,6 +120,8 @@ class Engine:
         self._policy = policy
         self._clock = clock
         self._batch_tiles = policy.batch_tiles
+        self._model_tiles: dict[str, int] = {}  # limits of single models
+        self._models: Counter[str] = Counter()  # admitted jobs by model
         self._weights = dict(policy.priority_weights)
         self._entries: dict[str, _Entry] = {}
         self._priorities = DeficitRing(policy.quantum_tiles)
@@ -129,7 +136,7 @@ class Engine:
 
     @property
     def batch_tiles(self) -> int:
-        """Most tiles in one batch at present."""
+        """Most tiles in one batch at present, for models without a limit of their own."""
         return self._batch_tiles
 
     @property
@@ -137,11 +144,19 @@ class Engine:
         """Memory held by admitted jobs."""
         return sum(entry.shape.state_bytes for entry in self._entries.values())
 
-    def limit_batch(self, batch_tiles: int) -> None:
-        """Change the most tiles in one batch, for instance after running out of memory."""
+    def limit_batch(self, batch_tiles: int, model: str | None = None) -> None:
+        """Change the most tiles in one batch, for instance after running out of memory.
+
+        Args:
+            batch_tiles: At least 1.
+            model: Whose batches are meant; None means those of every model without a limit of its own.
+        """
         if batch_tiles < 1:
             raise ValueError(f"batch_tiles must be at least 1, got {batch_tiles}")
-        self._batch_tiles = batch_tiles
+        if model is None:
+            self._batch_tiles = batch_tiles
+        else:
+            self._model_tiles[model] = batch_tiles
 
     def can_admit(self, state_bytes: int) -> bool:
         """Say whether a job with a state of this size fits beside the admitted ones.
@@ -160,6 +175,7 @@ class Engine:
             raise ValueError(f"job {shape.job_id!r} is admitted already")
         entry = _Entry(shape, added_s=self._clock())
         self._entries[shape.job_id] = entry
+        self._models[shape.model] += 1
         self._open_step(entry)
 
     def remove(self, job_id: str) -> bool:
@@ -171,13 +187,18 @@ class Engine:
         if entry is None:
             return False
         self._leave_rings(entry.shape)
+        self._models[entry.shape.model] -= 1
+        self._models += Counter()  # drops those without a job
         return True
 
     def next_batch(self) -> list[TileRef]:
-        """Take the next tiles to run: as many as a batch holds or as there are; empty when nobody has any."""
+        """Take the next tiles to run: as many of one model as its batch holds or as there are; empty without any."""
         batch: list[TileRef] = []
-        while len(batch) < self._batch_tiles and len(self._priorities):
-            batch.append(self._take_tile())
+        model, most = None, 1
+        while len(batch) < most and (tile := self._take_tile(model)) is not None:
+            batch.append(tile)
+            model = self._entries[tile.job_id].shape.model
+            most = self._model_tiles.get(model, self._batch_tiles)
         return batch
 
     def complete(self, batch: Sequence[TileRef]) -> list[str]:
@@ -235,18 +256,47 @@ class Engine:
         entry.waiting.extend(range(entry.shape.tiles))
         self._join_rings(entry.shape)
 
-    def _take_tile(self) -> TileRef:
-        priority = self._priorities.head()
-        tenants = self._tenants[priority]
-        jobs = self._jobs[priority, tenants.head()]
-        entry = self._entries[jobs.head()]
+    def _take_tile(self, model: str | None) -> TileRef | None:
+        """Take the tile whose turn it is, among those of a model if one is given; None when there is none."""
+        if not len(self._priorities):
+            return None
+        if model is None or len(self._models) == 1:
+            priority = self._priorities.head()
+            tenant = self._tenants[priority].head()
+            job_id = self._jobs[priority, tenant].head()
+        else:
+            found = self._find_job(model)
+            if found is None:
+                return None
+            priority, tenant, job_id = found
+        entry = self._entries[job_id]
         tile = TileRef(entry.shape.job_id, entry.waiting.popleft(), entry.step)
         entry.running.add(tile.tile_index)
-        for ring in (jobs, tenants, self._priorities):
-            ring.charge()
+        self._jobs[priority, tenant].charge(job_id)
+        self._tenants[priority].charge(tenant)
+        self._priorities.charge(priority)
         if not entry.waiting:
             self._leave_rings(entry.shape)
         return tile
+
+    def _find_job(self, model: str) -> tuple[str, str, str] | None:
+        """Give priority, tenant and id of the job of a model that is to be served next; None when none has a tile."""
+
+        def job_fits(job_id: str) -> bool:
+            return self._entries[job_id].shape.model == model
+
+        def tenant_fits(priority: str, tenant: str) -> bool:
+            return any(job_fits(job_id) for job_id in self._jobs[priority, tenant])
+
+        def priority_fits(priority: str) -> bool:
+            return any(tenant_fits(priority, tenant) for tenant in self._tenants[priority])
+
+        priority = self._priorities.choose(priority_fits)
+        if priority is None:
+            return None
+        tenant = self._tenants[priority].choose(lambda key: tenant_fits(priority, key))
+        job_id = None if tenant is None else self._jobs[priority, tenant].choose(job_fits)
+        return None if tenant is None or job_id is None else (priority, tenant, job_id)
 
     def _settle(self, batch: Sequence[TileRef]) -> list[str]:
         """Move tiles out of `running`, all or none; return the jobs they belong to, each once, in batch order."""

@@ -6,13 +6,15 @@ Pure: no clock, no jobs, no model. The engine stacks three of these rings (prior
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator
 
 
 class DeficitRing:
     """Serves active keys in turn, each for `weight * quantum` tiles before the next one's turn.
 
     A key that runs out of work leaves the ring and loses what was left of its turn; when it comes back it queues at the
-    tail. So nobody saves credit while idle, and nobody waits longer than one turn of everybody else.
+    tail. So nobody saves credit while idle, and nobody waits longer than one turn of everybody else. A key that is
+    served out of turn, because the one whose turn it is does not fit, goes into debt and passes until that is paid.
 
     Args:
         quantum: Tiles per turn of a key of weight one, at least 1.
@@ -24,7 +26,7 @@ class DeficitRing:
         self._quantum = quantum
         self._order: deque[str] = deque()
         self._weights: dict[str, int] = {}
-        self._credit = 0  # tiles left in the turn of the key at the head; 0 = its turn has not begun
+        self._balance: dict[str, int] = {}  # above 0: tiles left in the turn of the key at the head; below: debt
 
     def __len__(self) -> int:
         return len(self._order)
@@ -32,20 +34,21 @@ class DeficitRing:
     def __contains__(self, key: str) -> bool:
         return key in self._weights
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._order)
+
     def activate(self, key: str, weight: int = 1) -> None:
         """Put `key` at the tail of the ring; no effect when it is in the ring already."""
         if key not in self._weights:
             self._weights[key] = weight
+            self._balance[key] = 0
             self._order.append(key)
 
     def deactivate(self, key: str) -> None:
         """Take `key` out of the ring; no effect when it is not in it."""
-        if key not in self._weights:
-            return
-        if self._order[0] == key:
-            self._credit = 0
-        del self._weights[key]
-        self._order.remove(key)
+        if key in self._weights:
+            del self._weights[key], self._balance[key]
+            self._order.remove(key)
 
     def head(self) -> str:
         """Return the key whose turn it is.
@@ -53,13 +56,30 @@ class DeficitRing:
         Raises:
             IndexError: The ring is empty.
         """
+        while self._balance[self._order[0]] <= 0:  # a turn begins; one that only pays debt is over at once
+            key = self._order[0]
+            self._balance[key] += self._quantum * self._weights[key]
+            if self._balance[key] <= 0:
+                self._order.rotate(-1)
         return self._order[0]
 
-    def charge(self) -> None:
-        """Take one tile from the head's turn and pass the turn on when it is used up."""
-        key = self._order[0]
-        if self._credit == 0:
-            self._credit = self._quantum * self._weights[key]
-        self._credit -= 1
-        if self._credit == 0:
+    def choose(self, fits: Callable[[str], bool]) -> str | None:
+        """Return the key to serve among those that fit: the one whose turn it is, else the one least in debt.
+
+        Returns:
+            None when none fits; the turn goes on all the same.
+        """
+        if not self._order:
+            return None
+        self.head()
+        return max((key for key in self._order if fits(key)), key=self._balance.__getitem__, default=None)
+
+    def charge(self, key: str) -> None:
+        """Take one tile from a key; its turn ends when it is used up.
+
+        Raises:
+            KeyError: The key is not in the ring.
+        """
+        self._balance[key] -= 1
+        if self._balance[key] == 0 and key == self._order[0]:
             self._order.rotate(-1)

@@ -42,6 +42,7 @@ class HeldJob:
         pixel_bytes: Memory of the photo while it is decoded but not begun, and while it is restored but not encoded.
         successor: The whole claim that came while an outcome was being told; it counts once that outcome is settled.
         decoded: The photo between decoding and admission.
+        model: Name of the model that works on it; empty when this worker does not have the one that was asked for.
         leave: Set when the job must leave; acted upon between steps.
         task: What decodes or delivers it, kept so that it is not garbage collected.
         reporter: What sends progress; `is_report_due` says that there is news since it last looked.
@@ -54,6 +55,7 @@ class HeldJob:
     pixel_bytes: int = 0
     successor: Claim | None = None
     decoded: DecodedPhoto | None = None
+    model: str = ""
     leave: Leave | None = None
     step: int = 0
     steps_total: int = 0

@@ -20,7 +20,7 @@ from app.worker.workbench import Workbench
 
 if TYPE_CHECKING:
     from app.jobs.queue import JobQueue
-    from app.worker.runner import Runner
+    from app.worker.models import ModelSet
 
 logger = logging.getLogger(__name__)
 
@@ -57,20 +57,20 @@ class WorkerLoop:
 
     Args:
         queue: Where jobs come from and results go.
-        make_runner: Gives the model, loaded and warm. It may take long: this worker announces itself meanwhile.
+        make_models: Gives the models, loaded and warm. It may take long: this worker announces itself meanwhile.
         policy: Times and bounds.
         name: Unique name of this worker.
     """
 
-    def __init__(self, queue: JobQueue, make_runner: Callable[[], Runner], policy: LoopPolicy, name: str) -> None:
+    def __init__(self, queue: JobQueue, make_models: Callable[[], ModelSet], policy: LoopPolicy, name: str) -> None:
         self._queue = queue
         self._policy = policy
         self._name = name
-        self._bench = Workbench(make_runner, queue, policy.lease_s, policy.concurrency)
+        self._bench = Workbench(make_models, queue, policy.lease_s, policy.concurrency)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._is_ready = False
-        self._model = ""  # its name, once it is loaded
+        self._models: tuple[str, ...] = ()  # their names, once all are loaded
         self._news = asyncio.Event()  # something to announce at once
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class WorkerLoop:
         """Work until `stop`.
 
         Raises:
-            ServiceError: The model cannot be loaded.
+            ServiceError: A model cannot be loaded.
         """
         announcing = asyncio.create_task(self._announce_forever())
         setting_up = asyncio.create_task(self._bench.set_up())
@@ -92,9 +92,9 @@ class WorkerLoop:
             await asyncio.wait({setting_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():
                 return
-            self._model = setting_up.result()
+            self._models = setting_up.result()
             self._say_ready(True)
-            logger.info("worker %s is ready with model %s", self._name, self._model)
+            logger.info("worker %s is ready with model %s", self._name, ", ".join(self._models))
             claiming = asyncio.create_task(self._claim_until_stop())
             computing = asyncio.create_task(self._bench.compute_forever())
             beating = asyncio.create_task(self._bench.courier.keep_leases(self._bench.held.values))
@@ -135,7 +135,8 @@ class WorkerLoop:
         while True:
             self._news.clear()
             try:
-                await self._queue.announce(self._name, self._is_ready, self._model, ttl_ms)
+                first = self._models[0] if self._models else ""
+                await self._queue.announce(self._name, self._is_ready, first, ttl_ms, self._models)
             except QueueUnavailableError as error:
                 logger.warning("cannot announce this worker: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):

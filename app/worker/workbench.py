@@ -22,7 +22,7 @@ from app.worker.held import HeldJob, Leave, Phase, without_upload
 
 if TYPE_CHECKING:
     from app.jobs.queue import Claim, JobQueue
-    from app.worker.runner import Runner
+    from app.worker.models import ModelSet
     from app.worker.stages import RestoredPhoto
 
 logger = logging.getLogger(__name__)
@@ -41,18 +41,18 @@ class Workbench:
     An exception of one job ends that job alone, never the loop.
 
     Args:
-        make_runner: Gives the model, loaded and warm; called once, in the model's thread.
+        make_models: Gives the models, loaded and warm; called once, in the model's thread.
         queue: Where outcomes go.
         lease_s: Time without a renewal after which the queue gives a job to another worker.
         concurrency: Most jobs held at once.
     """
 
-    def __init__(self, make_runner: Callable[[], Runner], queue: JobQueue, lease_s: float, concurrency: int) -> None:
+    def __init__(self, make_models: Callable[[], ModelSet], queue: JobQueue, lease_s: float, concurrency: int) -> None:
         self.held: dict[str, HeldJob] = {}
         self.left = asyncio.Event()  # set whenever a job has left
         self.courier = Courier(queue, lease_s, on_leave=lambda: self._work.set())
-        self._make_runner = make_runner
-        self._made_runner: Runner | None = None
+        self._make_models = make_models
+        self._made_models: ModelSet | None = None
         self._queue = queue
         self._concurrency = concurrency
         self._engine = Engine(EnginePolicy())
@@ -63,25 +63,27 @@ class Workbench:
         self._photo_threads = ThreadPoolExecutor(2, thread_name_prefix="photo")
         self._state_budget_bytes = 0
         self._pixel_budget_bytes = 0
-        self._tile_s = 0.0  # running mean of the time per tile
+        self._tile_s: dict[str, float] = {}  # running mean of the time per tile, by model
 
     @property
-    def _runner(self) -> Runner:
-        if self._made_runner is None:
-            raise RuntimeError("the model is not loaded; call Workbench.set_up() first")
-        return self._made_runner
+    def _models(self) -> ModelSet:
+        if self._made_models is None:
+            raise RuntimeError("no model is loaded; call Workbench.set_up() first")
+        return self._made_models
 
-    async def set_up(self) -> str:
-        """Load the model and warm it up; gives its name.
+    async def set_up(self) -> tuple[str, ...]:
+        """Load the models and warm them up; gives their names.
 
         Raises:
-            ServiceError: The model cannot be loaded or run.
+            ServiceError: A model cannot be loaded or run.
         """
-        self._made_runner = runner = await self._in_model_thread(self._make_runner)
-        self._state_budget_bytes = runner.state_budget_bytes()
-        self._pixel_budget_bytes = runner.pixel_budget_bytes()
-        self._engine = Engine(EnginePolicy(runner.batch_tiles, max_state_bytes=self._state_budget_bytes))
-        return runner.name
+        self._made_models = models = await self._in_model_thread(self._make_models)
+        self._state_budget_bytes = models.state_budget_bytes()
+        self._pixel_budget_bytes = models.pixel_budget_bytes()
+        self._engine = Engine(EnginePolicy(max_state_bytes=self._state_budget_bytes))
+        for name in models.names:
+            self._engine.limit_batch(models.batch_tiles(name), name)
+        return models.names
 
     async def close(self) -> None:
         """Drop what is left and end the threads once they are done with what they are at."""
@@ -94,8 +96,8 @@ class Workbench:
         """Count the jobs that may be taken on: free slots, and memory for photos of usual size."""
         if not self.held:
             return self._concurrency
-        taken = sum(self._runner.estimate_state_bytes(*held.size) for held in self.held.values())
-        usual_bytes = max(1, self._runner.estimate_state_bytes(*USUAL_PIXELS))
+        taken = sum(self._models.estimate_state_bytes(*held.size) for held in self.held.values())
+        usual_bytes = max(1, self._models.estimate_state_bytes(*USUAL_PIXELS))
         return min(self._concurrency - len(self.held), max(0, self._state_budget_bytes - taken) // usual_bytes)
 
     def accept(self, claim: Claim) -> None:
@@ -114,6 +116,11 @@ class Workbench:
         started_ms = claim.job.started_ms if claim.job.started_ms is not None else claim.job.created_ms
         record_claimed(claim.priority, claim.fence, (started_ms - claim.job.created_ms) / 1000)
         record_held(len(self.held))
+        try:
+            held.model = self._models.choose(claim.job.options.model)
+        except ServiceError as error:  # whoever asks next may not have it either, so it is not handed back
+            self._fail(held, error)
+            return
         self._undecoded.append(held)
         self._decode_what_fits()
 
@@ -126,7 +133,9 @@ class Workbench:
         """Estimate the time that the job's own tiles will still take; infinite before it has begun."""
         if held.phase is Phase.DELIVERING:
             return 0.0
-        return self._engine.status(held.id).tiles_left * self._tile_s if held.id in self._engine else float("inf")
+        if held.id not in self._engine:
+            return float("inf")
+        return self._engine.status(held.id).tiles_left * self._tile_s.get(held.model, 0.0)
 
     async def compute_forever(self) -> None:
         """Admit, run and end jobs as long as there are any, then wait for more."""
@@ -148,7 +157,7 @@ class Workbench:
         while self._undecoded:
             held = self._undecoded[0]
             held_bytes = sum(other.pixel_bytes for other in self.held.values())
-            needed_bytes = self._runner.estimate_pixel_bytes(*held.size)
+            needed_bytes = self._models.estimate_pixel_bytes(*held.size)
             is_too_much = held_bytes > 0 and held_bytes + needed_bytes > self._pixel_budget_bytes
             if is_too_much or held.leave is not None:  # one that leaves is about to be taken out of the line
                 return
@@ -166,7 +175,7 @@ class Workbench:
         if upload is None:
             raise RuntimeError(f"job {held.id} has no upload to decode")
         try:
-            held.decoded = await self._in_photo_thread(self._runner.decode, *upload)
+            held.decoded = await self._in_photo_thread(self._models.decode, *upload)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._free_pixels(held)
             await self._settle_failure(held, error)
@@ -177,7 +186,7 @@ class Workbench:
 
     async def _admit_next(self) -> bool:
         """Let the longest waiting job begin if its state fits; one at a time, so that running jobs go on between."""
-        if not self._waiting or not self._engine.can_admit(self._runner.estimate_state_bytes(*self._waiting[0].size)):
+        if not self._waiting or not self._engine.can_admit(self._models.estimate_state_bytes(*self._waiting[0].size)):
             return False
         held = self._waiting.popleft()
         job = held.claim.job
@@ -185,7 +194,7 @@ class Workbench:
         if decoded is None:
             raise RuntimeError(f"job {held.id} waits without a decoded photo")
         try:
-            begun = await self._in_model_thread(self._runner.begin, held.id, decoded, job.options)
+            begun = await self._in_model_thread(self._models.begin, held.id, decoded, job.options)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._fail(held, error)
             return True
@@ -193,23 +202,26 @@ class Workbench:
         self._free_pixels(held)
         held.phase = Phase.RUNNING
         held.steps_total, held.caption, held.findings = begun.steps, begun.caption, begun.findings
-        self._engine.add(JobShape(held.id, begun.tiles, begun.steps, job.priority, job.tenant, begun.state_bytes))
+        self._engine.add(
+            JobShape(held.id, begun.tiles, begun.steps, job.priority, job.tenant, begun.state_bytes, held.model)
+        )
         self.courier.report(held)
         return True
 
     async def _run_batch(self, batch: list[TileRef]) -> None:
+        model = self.held[batch[0].job_id].model  # that of all of them
         started_s = time.monotonic()
         try:
-            report = await self._in_model_thread(self._runner.run, batch)
+            report = await self._in_model_thread(self._models.run, batch)
         except Exception as error:  # noqa: BLE001  the loop must outlive whatever this is
             for job_id in dict.fromkeys(tile.job_id for tile in batch):
                 self._fail(self.held[job_id], error)
             return
         batch_s = time.monotonic() - started_s
-        record_forward(len(batch), padded_tiles(len(batch)), batch_s)
+        record_forward(len(batch), padded_tiles(len(batch)), batch_s, model)
         tile_s = batch_s / len(batch)
-        self._tile_s = MEAN_KEEPS * self._tile_s + (1 - MEAN_KEEPS) * tile_s if self._tile_s else tile_s
-        self._engine.limit_batch(self._runner.batch_tiles)
+        self._tile_s[model] = MEAN_KEEPS * self._tile_s.get(model, tile_s) + (1 - MEAN_KEEPS) * tile_s
+        self._engine.limit_batch(self._models.batch_tiles(model), model)
         for job_id, failure in report.failed.items():
             self._fail(self.held[job_id], failure)
         for job_id in self._engine.complete(report.ran):
@@ -217,23 +229,23 @@ class Workbench:
 
     async def _end_step(self, held: HeldJob) -> None:
         try:
-            await self._in_model_thread(self._runner.end_step, held.id)
+            await self._in_model_thread(self._models.end_step, held.id)
             is_finished = self._engine.step_done(held.id)
-            restored = await self._in_model_thread(self._runner.finish, held.id) if is_finished else None
+            restored = await self._in_model_thread(self._models.finish, held.id) if is_finished else None
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._fail(held, error)
             return
         held.step += 1
-        record_step()
+        record_step(held.model)
         self.courier.report(held)
         if restored is not None:
             self._take_out(held)
             held.task = asyncio.create_task(self._deliver(held, restored))
 
     async def _deliver(self, held: HeldJob, restored: RestoredPhoto) -> None:
-        held.pixel_bytes = self._runner.estimate_pixel_bytes(*held.size)
+        held.pixel_bytes = self._models.estimate_pixel_bytes(*held.size)
         try:
-            data, media_type = await self._in_photo_thread(self._runner.encode, restored)
+            data, media_type = await self._in_photo_thread(self._models.encode, restored)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._free_pixels(held)
             await self._settle_failure(held, error)
@@ -249,6 +261,7 @@ class Workbench:
                 caption=held.caption,
                 findings=held.findings,
                 steps_total=held.steps_total,
+                model=held.model,
             )
 
         await self._settle(held, "succeeded", finish)
@@ -256,7 +269,7 @@ class Workbench:
     def _take_out(self, held: HeldJob) -> None:
         """Free a job's place in engine and model; what is left is to tell the queue."""
         self._engine.remove(held.id)
-        self._runner.discard(held.id)
+        self._models.discard(held.id)
         for line in (self._undecoded, self._waiting):
             if held in line:
                 line.remove(held)
@@ -312,7 +325,13 @@ class Workbench:
         self.left.set()
         width, height = held.size
         record_held(len(self.held))
-        record_ended(outcome, time.monotonic() - held.claimed_s, megapixels=width * height / 1e6, code=code)
+        record_ended(
+            outcome,
+            time.monotonic() - held.claimed_s,
+            megapixels=width * height / 1e6,
+            code=code,
+            model=held.model,
+        )
 
     async def _in_model_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._model_thread, function, *args)

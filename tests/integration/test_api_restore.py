@@ -37,7 +37,10 @@ async def test_form_upload_is_restored_step_by_step(redis_url: str, namespace: s
         assert "preference-applied" not in answer.headers
         assert job["state"] == "queued"
         assert job["input"] == {"media_type": "image/jpeg", "width": 48, "height": 32, "bytes": len(photo)}
-        assert job["options"] == {"quality": "fast", "steps": None, "seed": 7, "caption": None, "format": None}
+        assert job["options"] == {
+            "quality": "fast", "steps": None, "seed": 7, "caption": None, "format": None, "model": None,
+        }  # fmt: skip
+        assert job["model"] is None
         polled = await client.get(job["links"]["self"])
         assert polled.status_code == 200
         assert polled.headers["retry-after"]
@@ -178,6 +181,7 @@ async def test_options_of_query_and_form_are_joined(redis_url: str, namespace: s
             "seed": 3,
             "caption": "line break",
             "format": None,
+            "model": None,
         }
 
 

@@ -19,7 +19,7 @@ from app.worker.runner import Runner
 from app.worker.workbench import Workbench
 from tests.support.jobs import open_queue, until
 from tests.support.redis_server import RedisServer
-from tests.support.workers import noise_png, photo_job, read_pixels, tiny_runner, working
+from tests.support.workers import noise_png, only, photo_job, read_pixels, tiny_runner, working
 
 pytestmark = pytest.mark.anyio
 POLICY = QueuePolicy(lease_ms=5000)
@@ -150,7 +150,7 @@ async def test_unknown_model_ends_the_worker_for_good(
 
 async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, namespace: str, runner: Runner) -> None:
     async with open_queue(redis_url, namespace, QueuePolicy(lease_ms=150)) as queue:  # and nobody renews the lease
-        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         computing = asyncio.create_task(bench.compute_forever())
         job = await queue.submit(photo_job(600, 600, steps=8), noise_png(600, 600))
@@ -172,7 +172,7 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
     redis_url: str, namespace: str, runner: Runner
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80) * 5 // 2
         jobs = [await queue.submit(photo_job(seed=n), noise_png(seed=n)) for n in range(4)]
@@ -205,7 +205,7 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
 
 async def test_photo_above_the_whole_budget_is_decoded_alone(redis_url: str, namespace: str, runner: Runner) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         bench._pixel_budget_bytes = 1
         jobs = [await queue.submit(photo_job(), noise_png()) for _ in range(2)]
@@ -222,7 +222,7 @@ async def test_fresh_claim_of_a_lost_job_is_not_forgotten_with_the_old_one(
     redis_url: str, namespace: str, runner: Runner
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         job = await queue.submit(photo_job(), noise_png())
         (first,) = await queue.claim("w", 1, 0)
@@ -249,7 +249,7 @@ async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
     redis_url: str, namespace: str, runner: Runner
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: runner, queue, lease_s=600.0, concurrency=8)
+        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
         await bench.set_up()
         job = await queue.submit(photo_job(), noise_png())
         (first,) = await queue.claim("w", 1, 0)

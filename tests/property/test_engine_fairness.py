@@ -15,6 +15,7 @@ SHAPES = st.lists(
         steps=st.integers(1, 3),
         priority=st.sampled_from(["interactive", "batch"]),
         tenant=st.sampled_from(["a", "b", "c"]),
+        model=st.sampled_from(["day", "night"]),
     ),
     min_size=1,
     max_size=8,
@@ -101,3 +102,53 @@ def test_priorities_share_by_weight_and_none_starves(rounds: int, weight: int) -
         for tile in batch:
             served[tile.job_id] += 1
     assert abs(served["a"] - weight * served["b"]) <= 2 * 2 * weight
+
+
+@given(
+    giants=st.integers(1, 4), quantum=st.integers(1, 4), batch_tiles=st.integers(1, 16), priority=st.sampled_from("ib")
+)
+@settings(max_examples=60, deadline=None)
+def test_jobs_of_a_rare_model_wait_at_most_one_turn_of_each_other(
+    giants: int, quantum: int, batch_tiles: int, priority: str
+) -> None:
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum))
+    for number in range(giants):
+        engine.add(JobShape(f"giant-{number}", tiles=10_000, steps=1, model="day"))
+    engine.complete(engine.next_batch())
+    engine.add(JobShape("rare", tiles=1, steps=1, priority={"i": "interactive", "b": "batch"}[priority], model="night"))
+    waited = 0
+    while engine.status("rare").tiles_left and "rare" not in engine.complete(engine.next_batch()):
+        waited += 1
+        assert waited <= max(giants, 4) * quantum  # batches; every one takes a tile from whose turn it is
+
+
+@given(quantum=st.integers(1, 4), batch_tiles=st.integers(1, 16), rounds=st.integers(2, 60), weight=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_priorities_share_by_weight_across_models(quantum: int, batch_tiles: int, rounds: int, weight: int) -> None:
+    weights = (("interactive", weight), ("batch", 1))
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum, priority_weights=weights))
+    for model, priority in (("day", "interactive"), ("night", "batch")):
+        engine.add(JobShape(model, tiles=10_000, steps=1, priority=priority, model=model))
+    served = {"day": 0, "night": 0}
+    for _ in range(rounds):
+        batch = engine.next_batch()
+        engine.complete(batch)
+        assert len({tile.job_id for tile in batch}) == 1
+        served[batch[0].job_id] += len(batch)
+        # at most a batch and a turn ahead of what it is due
+        assert abs(served["day"] - weight * served["night"]) <= weight * (batch_tiles + 2 * quantum)
+
+
+@given(quantum=st.integers(1, 4), batch_tiles=st.integers(1, 16), rounds=st.integers(2, 60))
+@settings(max_examples=60, deadline=None)
+def test_jobs_share_evenly_whatever_their_models(quantum: int, batch_tiles: int, rounds: int) -> None:
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum))
+    for name, model in (("a", "day"), ("b", "day"), ("c", "day"), ("d", "night")):
+        engine.add(JobShape(name, tiles=10_000, steps=1, model=model))
+    served = dict.fromkeys("abcd", 0)
+    for _ in range(rounds):
+        batch = engine.next_batch()
+        engine.complete(batch)
+        for tile in batch:
+            served[tile.job_id] += 1
+    assert max(served.values()) - min(served.values()) <= batch_tiles + 2 * quantum

@@ -34,6 +34,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine = Engine(EnginePolicy(batch_tiles=4, quantum_tiles=2, max_state_bytes=MAX_STATE_BYTES), lambda: 0.0)
         self.jobs: dict[str, ModelJob] = {}
         self.batch_tiles = 4
+        self.night_tiles: int | None = None
         self.count = 0
 
     @rule(
@@ -42,15 +43,16 @@ class EngineMachine(RuleBasedStateMachine):
         priority=st.sampled_from(["interactive", "batch", "unnamed"]),
         tenant=st.sampled_from(["a", "b"]),
         state_bytes=st.integers(0, 150),
+        model=st.sampled_from(["", "night"]),
     )
-    def add(self, tiles: int, steps: int, priority: str, tenant: str, state_bytes: int) -> None:
+    def add(self, tiles: int, steps: int, priority: str, tenant: str, state_bytes: int, model: str) -> None:
         held = sum(job.shape.state_bytes for job in self.jobs.values())
         fits = not self.jobs or held + state_bytes <= MAX_STATE_BYTES
         assert self.engine.can_admit(state_bytes) == fits
         if not fits:
             return
         self.count += 1
-        shape = JobShape(f"job-{self.count}", tiles, steps, priority, tenant, state_bytes)
+        shape = JobShape(f"job-{self.count}", tiles, steps, priority, tenant, state_bytes, model)
         self.engine.add(shape)
         self.jobs[shape.job_id] = ModelJob(shape, 0, set(range(tiles)), set(), set())
 
@@ -62,16 +64,25 @@ class EngineMachine(RuleBasedStateMachine):
         assert not self.engine.remove(job_id)
         del self.jobs[job_id]
 
-    @rule(batch_tiles=st.integers(1, 6))
-    def limit_batch(self, batch_tiles: int) -> None:
-        self.engine.limit_batch(batch_tiles)
-        self.batch_tiles = batch_tiles
+    @rule(batch_tiles=st.integers(1, 6), model=st.sampled_from([None, "night"]))
+    def limit_batch(self, batch_tiles: int, model: str | None) -> None:
+        self.engine.limit_batch(batch_tiles, model)
+        if model is None:
+            self.batch_tiles = batch_tiles
+        else:
+            self.night_tiles = batch_tiles
 
     @rule(target=batches)
     def next_batch(self) -> list[TileRef]:
-        available = sum(len(job.waiting) for job in self.jobs.values())
         batch = self.engine.next_batch()
-        assert len(batch) == min(self.batch_tiles, available), "a slot stayed idle while a tile waited"
+        models = {self.jobs[tile.job_id].shape.model for tile in batch}
+        if not models:
+            assert not any(job.waiting for job in self.jobs.values()), "nothing runs while tiles wait"
+            return batch
+        (model,) = models  # never two in a batch
+        available = sum(len(job.waiting) for job in self.jobs.values() if job.shape.model == model)
+        most = self.night_tiles or self.batch_tiles if model == "night" else self.batch_tiles
+        assert len(batch) == min(most, available), "a slot stayed idle while a tile waited"
         for tile in batch:
             job = self.jobs[tile.job_id]
             assert tile.step == job.step

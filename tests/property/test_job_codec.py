@@ -14,7 +14,13 @@ count = st.integers(0, 2**53)
 unit = st.floats(0.0, 1.0)
 findings = st.lists(st.builds(Finding, text, unit, unit), max_size=4).map(tuple)
 options = st.builds(
-    RestoreOptions, text, st.none() | st.integers(1, 100), st.integers(), st.none() | text, st.none() | text
+    RestoreOptions,
+    text,
+    st.none() | st.integers(1, 100),
+    st.integers(),
+    st.none() | text,
+    st.none() | text,
+    st.none() | text,
 )
 jobs = st.builds(
     Job,
@@ -34,6 +40,7 @@ jobs = st.builds(
     attempt=count,
     step=count,
     steps_total=st.none() | count,
+    model=st.none() | text,
     caption=st.none() | text,
     findings=findings,
     result_media_type=st.none() | text,

@@ -22,6 +22,9 @@ from app.jobs.queue import JobQueue
 from app.worker.loop import LoopPolicy, WorkerLoop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.worker.models import ModelSet
     from app.worker.runner import Runner
 
 
@@ -39,7 +42,13 @@ def read_pixels(data: bytes) -> NDArray[Any]:
 
 
 def photo_job(
-    width: int = 96, height: int = 80, *, steps: int = 2, seed: int = 0, image_format: str | None = None
+    width: int = 96,
+    height: int = 80,
+    *,
+    steps: int = 2,
+    seed: int = 0,
+    image_format: str | None = None,
+    model: str | None = None,
 ) -> Job:
     return Job(
         id=new_job_id(),
@@ -48,7 +57,7 @@ def photo_job(
         height=height,
         input_bytes=1,
         created_ms=int(time.time() * 1000),
-        options=RestoreOptions(steps=steps, seed=seed, format=image_format),
+        options=RestoreOptions(steps=steps, seed=seed, format=image_format, model=model),
     )
 
 
@@ -61,13 +70,47 @@ def tiny_runner(batch_tiles: int = 8) -> Runner:
     return runner
 
 
+def only(runner: Runner) -> ModelSet:
+    """A loaded runner as the one model of a worker."""
+    from app.worker.models import ModelSet
+
+    return ModelSet({runner.name: runner})
+
+
+def write_model(folder: Path, seed: int) -> Path:
+    """A folder with a model of the tiny configuration, with weights of its own."""
+    import torch
+
+    from model.checkpoint import ModelFolder
+    from model.config import load_config
+    from model.guidance import Guidance
+    from model.pipeline import build_network
+    from model.vlm.lora import MARK
+    from model.vlm.vision_language import VisionLanguageModel
+
+    config, parts = load_config("tiny"), ModelFolder(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vlm = VisionLanguageModel(config.vlm, ("a", "dog", "cat", "runs"), pretrained=False)
+        parts.save_vlm(config, vlm)
+        guidance = Guidance(config, vlm)  # adds the adapters, which are a part of their own
+        network = build_network(config)
+        for parameter in (*guidance.predictor.parameters(), *network.parameters()):
+            if not bool(parameter.any()):
+                parameter.data.normal_(0, 0.02)
+    parts.save_part(config, "lora", vlm.clip, only=MARK)
+    parts.save_part(config, "predictor", guidance.predictor)
+    parts.save_part(config, "restorer", network)
+    return folder
+
+
 @asynccontextmanager
 async def working(queue: JobQueue, runner: Runner, policy: LoopPolicy | None = None) -> AsyncIterator[WorkerLoop]:
     """A worker loop in this process; stopped, with its grace, at the end."""
 
-    def warm() -> Runner:
+    def warm() -> ModelSet:
         runner.warm_up()
-        return runner
+        return only(runner)
 
     loop = WorkerLoop(queue, warm, policy or LoopPolicy(claim_block_ms=50), f"test-{new_job_id()[:6]}")
     task = asyncio.create_task(loop.run())

@@ -46,13 +46,16 @@ async def readyz(request: Request, services: ServicesDep) -> Response | dict[str
         )
     return {
         "status": "ready",
-        "workers": [{"name": worker.name, "ready": worker.ready, "model": worker.model} for worker in workers],
+        "workers": [
+            {"name": worker.name, "ready": worker.ready, "model": worker.model, "models": worker.models}
+            for worker in workers
+        ],
     }
 
 
 def _worker_reason(starting: int) -> str:
     if starting:
-        return f"{starting} worker(s) are loading the model and not warm yet."
+        return f"{starting} worker(s) are loading their models and not warm yet."
     return "No worker has given a sign of life; start one with `vlmir worker`."
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.api.deps import Services, ServicesDep
-from app.api.options import openapi_form, openapi_parameters, parse_options
+from app.api.options import check_model, openapi_form, openapi_parameters, parse_options
 from app.api.prefer import preferred_wait_s
 from app.api.problems import MEDIA_TYPE, Problem, error_response
 from app.api.results import failure_status, missing_result_error, result_response
@@ -40,7 +40,7 @@ _PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "
         400: _PROBLEM | {"description": "The request cannot be understood."},
         413: _PROBLEM | {"description": "Too many bytes or pixels."},
         415: _PROBLEM | {"description": "Not a photo in a supported format."},
-        422: _PROBLEM | {"description": "A damaged or animated photo, or an option that is not valid."},
+        422: _PROBLEM | {"description": "A damaged or animated photo, an option that is not valid, an unknown model."},
         503: _PROBLEM | {"description": "Too many uploads, or the queue is full or not available; see Retry-After."},
     },
     openapi_extra={
@@ -67,7 +67,7 @@ _PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "
 async def restore(request: Request, services: ServicesDep) -> Response:
     """Accept a photo for restoration."""
     job = await _submit(request, services)
-    record_submitted(job.priority, job.input_bytes)
+    record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
     path = job_path(request, job.id)
     headers = {"Location": path, "X-Job-Id": job.id, "Link": f'<{path}>; rel="monitor"'}
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
@@ -87,6 +87,7 @@ async def _submit(request: Request, services: Services) -> Job:
     with services.uploads.share() as share:
         upload = await read_upload(request, services.settings.max_upload_bytes, share)
         options = parse_options(request.query_params.multi_items(), upload.fields)
+        check_model(options.model, services.model_names)
         info = await services.check(upload.image)
         check_output(info.format, options.format, info.width, info.height)
         if upload.mask is not None:

@@ -110,6 +110,14 @@ async function restore(photo) {
   }
 }
 
+async function offerModels() {
+  const { models } = await (await ask("models")).json();
+  if (models.length < 2) return;
+  for (const { name } of models) at("models").querySelector("select").add(new Option(name));
+  at("models").hidden = false;
+}
+
+offerModels().catch(() => {}); // without a choice the service takes its first model
 at("file").addEventListener("change", () => {
   const photo = at("file").files[0];
   at("file").value = "";

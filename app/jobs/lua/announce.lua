@@ -1,8 +1,11 @@
--- Records a sign of life of a worker and forgets those long silent. Args: worker, ready (0 or 1), model, ttl_ms.
+-- Records a sign of life of a worker and forgets those long silent.
+-- Args: worker, ready (0 or 1), model, ttl_ms, all models comma-separated.
 redis.call("PERSIST", WORKERS) -- works at the memory limit too; see the prelude
 redis.call(
   "HSET", WORKERS, arg(1),
-  cjson.encode({ ready = arg(2) == "1", model = arg(3), seen_ms = NOW, until_ms = NOW + tonumber(arg(4)) })
+  cjson.encode({
+    ready = arg(2) == "1", model = arg(3), models = arg(5), seen_ms = NOW, until_ms = NOW + tonumber(arg(4)),
+  })
 )
 local rows = redis.call("HGETALL", WORKERS)
 for i = 1, #rows, 2 do

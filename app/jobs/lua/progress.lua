@@ -1,4 +1,5 @@
--- Records how far an attempt is. Args: id, fence, entry, step, steps_total, caption or "", findings JSON or "".
+-- Records how far an attempt is. Args: id, fence, entry, step, steps_total, caption or "", findings JSON or "", model
+-- or "".
 -- Empty means unchanged. Gives {owned, cancel requested} as 0 or 1.
 local job = load_held(arg(1), arg(2), arg(3))
 if not job then
@@ -11,6 +12,9 @@ if arg(6) ~= "" then
 end
 if arg(7) ~= "" then
   redis.call("HSET", key, "findings", arg(7))
+end
+if arg(8) ~= "" then
+  redis.call("HSET", key, "model", arg(8))
 end
 emit(job.id, "progress", { step = tonumber(arg(4)), steps_total = tonumber(arg(5)), attempt = job.attempt })
 return { 1, job.cancel_requested and 1 or 0 }

@@ -6,6 +6,8 @@ import json
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,6 @@ def test_input_is_never_overwritten(tmp_path: Path) -> None:
         (["a.png", "-o", "b.bmp"], ".bmp"),
         (["a.png", "-o", "b.png", "--steps", "0"], "greater than or equal to 1"),
         (["a.png", "-o", "b.png", "--quality", "superb"], "balanced"),
-        (["a.png", "-o", "b.png", "--server", "http://localhost:1", "--model", "tiny"], "--server"),
     ],
 )
 def test_wrong_use_is_explained(arguments: list[str], words: str) -> None:
@@ -142,6 +143,52 @@ def test_models_lists_names_and_the_default() -> None:
     assert "tiny" in vlmir("models").output
 
 
+def test_models_of_the_settings_are_listed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    monkeypatch.setenv("VLMIR_MODELS", f"small,{tmp_path / 'night'}")
+    rows = {row["name"]: row for row in json.loads(vlmir("models", "--json").output)}
+    assert [name for name, row in rows.items() if row["default"]] == ["small"]
+    assert {name for name, row in rows.items() if row["served"]} == {"small", "night"}
+    assert (rows["night"]["parameters"], rows["night"]["weights"]) == (None, "none")
+
+
+def test_model_of_the_settings_can_be_named_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VLMIR_MODELS", "gone=/nowhere,mine=tiny")
+    (tmp_path / "in.png").write_bytes(png(70, 50))
+    result = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--steps", "1", "--model", "mine")
+    assert result.exit_code == 0, result.output
+    result = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "p.png", "--steps", "1")  # the first is gone
+    assert (result.exit_code, "/nowhere" in result.output) == (1, True)
+
+
+def test_model_is_sent_on_to_a_service(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(png(70, 50))
+    seen: list[bytes] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(self.rfile.read(int(self.headers["content-length"])))
+            problem = json.dumps({"code": "unknown_model", "detail": "There is no model 'night'; there are small."})
+            self.send_response(422)
+            self.send_header("content-type", "application/problem+json")
+            self.end_headers()
+            self.wfile.write(problem.encode())
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        result = vlmir(
+            "restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url, "--model", "night"
+        )  # fmt: skip
+        thread.join()
+    assert (result.exit_code, "there are small" in result.output) == (1, True)
+    assert b'name="model"\r\n\r\nnight' in seen[0]
+
+
 def test_roles_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     for role in ("api", "worker"):
         result = vlmir(role)
@@ -151,6 +198,10 @@ def test_roles_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     result = vlmir("worker")
     assert result.exit_code == 78
     assert "VLMIR_LEASE_S" in result.output
+    monkeypatch.delenv("VLMIR_LEASE_S")
+    result = vlmir("worker", "--model", "small", "--model", "runs/small")
+    assert result.exit_code == 78
+    assert "VLMIR_MODELS: Value error, two models are called 'small'" in result.output
 
 
 def test_serve_says_when_the_port_is_taken() -> None:

@@ -38,6 +38,17 @@ def test_failed_attempts_are_counted_by_code() -> None:
     assert value(metrics.WORKER, "vlmir_jobs_failed_total", code="worker_lost")
 
 
+def test_work_is_counted_by_model() -> None:
+    before = value(metrics.WORKER, "vlmir_steps_total", model="night") or 0
+    metrics.record_step("night")
+    metrics.record_ended("succeeded", 1.0, megapixels=2.0, model="night")
+    assert value(metrics.WORKER, "vlmir_steps_total", model="night") == before + 1
+    assert value(metrics.WORKER, "vlmir_jobs_ended_total", outcome="succeeded", model="night")
+    assert value(metrics.WORKER, "vlmir_restored_megapixels_total", model="night") == 2
+    metrics.record_submitted("batch", 10, "night")
+    assert value(metrics.API, "vlmir_jobs_submitted_total", priority="batch", model="night") == 1
+
+
 def test_only_the_first_attempt_counts_as_waiting() -> None:
     before = value(metrics.WORKER, "vlmir_job_wait_seconds_count") or 0
     metrics.record_claimed("batch", 2, 5.0)

@@ -39,12 +39,31 @@ def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("LEASE_S", "0"), ("NAMESPACE", "a b"), ("NAMESPACE", "{x}"), ("LOG_LEVEL", "loud")],
+    [
+        ("PORT", "70000"),
+        ("LEASE_S", "0"),
+        ("NAMESPACE", "a b"),
+        ("NAMESPACE", "{x}"),
+        ("LOG_LEVEL", "loud"),
+        ("MODELS", "small,small"),
+        ("MODEL", "/"),
+    ],
 )
 def test_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"VLMIR_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_models_win_over_the_single_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [model.name for model in Settings().served_models] == ["small"]
+    monkeypatch.setenv("VLMIR_MODEL", "/runs/noise")
+    assert [model.name for model in Settings().served_models] == ["noise"]
+    monkeypatch.setenv("VLMIR_MODELS", "tiny,night=/runs/low-light")
+    assert [(model.name, model.place) for model in Settings().served_models] == [
+        ("tiny", "tiny"),
+        ("night", "/runs/low-light"),
+    ]
 
 
 def test_state_dir_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_given_mask_is_a_hole_whatever_the_predictor_says() -> None:
     assert choose_steps(CONFIG, "balanced", found("noise"), has_holes=True) == 6
 
 
+def test_budget_of_a_kind_that_does_not_exist_is_refused(restorer: Restorer) -> None:
+    config = dataclasses.replace(restorer.config, steps_by_kind={"balanced": {"haze": 2, "fog": 2}})
+    with pytest.raises(ConfigError, match=r"unknown kinds \['fog'\]; expected some of blur, haze"):
+        Restorer(config, restorer.guidance, restorer.network)
+
+
 @pytest.mark.parametrize("quality", ["great", "", "Balanced"])
 def test_other_qualities_are_refused(quality: str) -> None:
     with pytest.raises(ConfigError, match="expected one of fast, balanced, best"):

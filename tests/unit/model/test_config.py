@@ -76,7 +76,6 @@ def test_unknown_name_lists_the_known_ones() -> None:
         ({"name": "x", "steps": 4}, "steps: got 4, expected an object"),
         ({"name": "x", "steps_by_kind": {"balanced": 2}}, "steps_by_kind.balanced: got 2, expected an object"),
         ({"name": "x", "steps_by_kind": {"balanced": {"haze": True}}}, "steps_by_kind.balanced.haze: got True"),
-        ({"name": "x", "steps_by_kind": {"balanced": {"fog": 2}}}, "expected some of blur, haze"),
         ({"name": "x", "steps_by_kind": {"best": {"haze": 101}}}, "each between 1 and 100"),
         ({"name": "x", "steps_by_kind": {"fast": {"haze": 2}}}, "expected balanced or best"),
     ],

@@ -43,7 +43,7 @@ def test_every_path_and_option_is_documented() -> None:
         assert f"| `{option}` |" in TEXT
     restore = schema["paths"]["/restore"]["post"]
     assert {"multipart/form-data", "image/*", "application/octet-stream"} <= set(restore["requestBody"]["content"])
-    assert {"quality", "steps", "seed", "caption", "format", "Prefer"} <= {
+    assert {"quality", "steps", "seed", "caption", "format", "model", "Prefer"} <= {
         item["name"] for item in restore["parameters"]
     }
     for status in ("400", "413", "415", "422", "503"):

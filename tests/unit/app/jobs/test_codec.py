@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.jobs.codec import CodecError, decode_job, encode_job
+from app.jobs.job import RestoreOptions
 from tests.support.jobs import make_job
 
 
@@ -40,6 +41,12 @@ def test_missing_field_is_refused() -> None:
     del record[b"tenant"]
     with pytest.raises(CodecError, match="KeyError: 'tenant'"):
         decode_job(record)
+
+
+def test_record_without_newer_options_is_that_of_an_older_release() -> None:
+    assert b"model" not in encoded()[b"options"]
+    old = encoded() | {b"options": b'{"quality":"best","steps":null,"seed":1,"caption":null,"format":null}'}
+    assert decode_job(old).options == RestoreOptions("best", seed=1)
 
 
 def test_fields_of_the_queue_itself_are_passed_over() -> None:

@@ -138,3 +138,22 @@ def test_rings_of_departed_tenants_do_not_pile_up() -> None:
         engine.step_done("a")
         engine.remove("a")
     assert len(engine._jobs) == len(engine._tenants) == 0
+
+
+def test_batch_is_filled_with_one_model_and_those_passed_over_come_next() -> None:
+    engine = make_engine(batch_tiles=4)
+    engine.add(JobShape("day", tiles=3, steps=1, model="day"))
+    engine.add(JobShape("night", tiles=3, steps=1, model="night"))
+    engine.add(JobShape("later", tiles=3, steps=1, model="day", priority="batch", tenant="other"))
+    assert [tile.job_id for tile in engine.next_batch()] == ["day", "day", "day", "later"]
+    assert [tile.job_id for tile in engine.next_batch()] == ["night"] * 3
+    assert [tile.job_id for tile in engine.next_batch()] == ["later"] * 2
+    assert engine.next_batch() == []
+
+
+def test_models_have_batch_limits_of_their_own() -> None:
+    engine = make_engine(batch_tiles=4)
+    engine.limit_batch(1, "night")
+    for model in ("day", "night"):
+        engine.add(JobShape(model, tiles=5, steps=1, model=model))
+    assert sorted(len(engine.next_batch()) for _ in range(2)) == [1, 4]

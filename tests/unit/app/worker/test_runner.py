@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from app.errors import (
     DeviceMemoryError,
@@ -132,6 +135,27 @@ def test_result_equals_the_reference_whatever_went_wrong(real: Restorer) -> None
     expected = real.restore(image, steps=2, seed=1).image[0].permute(1, 2, 0).numpy()
     assert np.abs(read_pixels(calm.data) / 255 - expected).max() <= 0.5 / 255 + 1e-4
     assert calm.steps == 2
+
+
+def test_steps_follow_the_damage_found_unless_they_are_given(real: Restorer) -> None:
+    mask = np.zeros((70, 80), np.uint8)
+    mask[20:40, 20:40] = 255
+    target = io.BytesIO()
+    Image.fromarray(mask).save(target, "PNG")
+    config = dataclasses.replace(real.config, steps_by_kind={"balanced": {"inpainting": 6}, "best": {}})
+    runner = FaultyRunner(Faults(), Restorer(config, real.guidance, real.network))
+
+    def steps(options: RestoreOptions, holes: bytes | None) -> int:
+        begun = runner.begin("job", runner.decode(noise_png(80, 70), holes), options)
+        runner.discard("job")
+        return begun.steps
+
+    assert steps(RestoreOptions(), target.getvalue()) == 6
+    assert steps(RestoreOptions(quality="best"), target.getvalue()) == 4
+    assert steps(RestoreOptions(quality="fast"), target.getvalue()) == 1
+    assert steps(RestoreOptions(steps=3), target.getvalue()) == 3
+    result = restore_locally(runner, noise_png(80, 70), RestoreOptions(), mask=target.getvalue())
+    assert result.steps == 6
 
 
 def test_progress_counts_every_tile(real: Restorer) -> None:
