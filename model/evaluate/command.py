@@ -1,25 +1,45 @@
-"""`vlmir eval restore|guidance|compute`: figures of a model, printed and optionally written as JSON."""
+"""`vlmir eval [restore]|ablation|budget|guidance|compute`: figures of a model, printed, as JSON or as a report."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
+from typer.core import TyperGroup
 
 from model.config import QUALITIES
 from model.errors import ModelError
-from model.evaluate.cases import SUITES, list_cases
 from model.evaluate.compute import measure_company, measure_compute
-from model.evaluate.restoration import measure
+from model.evaluate.guidance_command import ablation, budget
+from model.evaluate.report import HTML_NAME, Report
+from model.evaluate.run import ALL_SUITES, Run
+from model.evaluate.suites import SuiteOptions, check_suites
 from model.pipeline import Restorer
-from model.train.photos import find_photos
 
-app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+T = TypeVar("T")
+
+
+class _RestoreByDefault(TyperGroup):
+    """`vlmir eval --data ...` is `vlmir eval restore --data ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["restore", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RestoreByDefault,
+    help="Measure a model. Without a command: restore, so `vlmir eval --data DIR --suite ten --report DIR` will do.",
+    no_args_is_help=True,
+)
+app.command()(ablation)
+app.command()(budget)
 
 ModelName = Annotated[str, typer.Option("--model", help="Name of a model, or its folder.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
@@ -28,42 +48,65 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 @app.command()
 def restore(
-    data: Annotated[list[Path], typer.Option(help="Folder of clean photos (repeat for several).")],
-    suite: Annotated[str, typer.Option(help=f"{', '.join(SUITES)} or several, comma-separated.")] = "ten",
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of clean photos (repeat for several); not needed by 'seams'.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help=f"{', '.join(ALL_SUITES)} or several, comma-separated.")] = "ten",
     model: ModelName = "small",
-    steps: Annotated[str | None, typer.Option(help="Denoising steps, comma-separated (default: balanced).")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, report.json and pictures; suites add up in it.")
+    ] = None,
+    real: Annotated[
+        list[Path] | None, typer.Option(help="Folder of really damaged photos for 'real' (default: --data).")
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Denoising steps, comma-separated (default: balanced; steps 1,2,4,8,20; seams 1,4,8)."),
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Keep the cases whose name holds this text.")] = None,
-    severity: Annotated[float, typer.Option(help="Of the suite 'ten', 0..1.")] = 0.5,
-    limit: Annotated[int | None, typer.Option(help="Use only so many photos.")] = None,
+    severity: Annotated[
+        str | None,
+        typer.Option(
+            help="Of 'ten' and 'mixtures', 0..1, comma-separated (default: 0.5; with --report 0.25,0.5,0.75)."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many photos.")] = None,
+    baselines: Annotated[
+        bool | None, typer.Option("--baselines/--no-baselines", help="Classical methods too (default: with --report).")
+    ] = None,
     find_holes: Annotated[bool, typer.Option(help="Do not tell the model where the holes are.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="Folder for damaged | restored | clean strips.")] = None,
     json_out: Json = None,
     device: Device = "cpu",
 ) -> None:
-    """PSNR before and after, per kind of damage."""
+    """PSNR, SSIM and more before and after, per kind of damage (see docs/evaluation.md)."""
+    severities = _read_numbers("--severity", severity or ("0.25,0.5,0.75" if report else "0.5"), float, "0.25,0.5")
+    if not all(0 <= value <= 1 for value in severities):
+        raise typer.BadParameter(f"--severity {severity}: expected numbers from 0 to 1")
+    options = SuiteOptions(
+        counts=None if steps is None else tuple(_read_numbers("--steps", steps, int, "1,4")),
+        severities=tuple(severities),
+        only=only,
+        limit=limit,
+        give_mask=not find_holes,
+        baselines=report is not None if baselines is None else baselines,
+    )
     try:
+        names = check_suites(suite, ALL_SUITES)
+        if not data and any(name != "seams" and not (name == "real" and real) for name in names):
+            raise ModelError(f"suite {suite!r}: expected photos; give --data a folder of clean photos")
         restorer = Restorer.load(model, device)
-        paths = find_photos(data)[:limit]
-        counts = _read_counts(steps) if steps else [restorer.default_steps("balanced")]
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
-        rows = []
-        typer.echo(
-            f"{'case':20s} {'photos':>6s} {'steps':>5s} {'before':>7s} {'after':>7s} {'gain':>6s} {'s/photo':>8s}"
-        )
-        for name in suite.split(","):
-            cases = [case for case in list_cases(name, severity) if only is None or only in case.name]
-            for count in counts:
-                for row in measure(restorer, paths, cases, count, give_mask=not find_holes, pictures=pictures):
-                    gain = row.psnr_after - row.psnr_before
-                    typer.echo(
-                        f"{row.case:20s} {row.photos:6d} {row.steps:5d} {row.psnr_before:7.2f} {row.psnr_after:7.2f} "
-                        f"{gain:+6.2f} {row.seconds:8.2f}"
-                    )
-                    rows.append(asdict(row))
+        target = None if report is None else Report(report, restorer)
+        if target is not None and target.is_continued:
+            typer.echo(f"{report}: a report of these weights is there already and is continued")
+        rows = Run(restorer, data or [], real, options, target, pictures, typer.echo).measure(names)
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
-    _write(json_out, {"model": model, "data": [path.name for path in data], "rows": rows})
+    if report is not None:
+        typer.echo(f"report: {report / HTML_NAME}")
+    _write(json_out, {"model": model, "data": [path.name for path in data or []], "rows": rows})
 
 
 @app.command()
@@ -108,11 +151,12 @@ def compute(
     _write(json_out, {"model": model, **figures})
 
 
-def _read_counts(text: str) -> list[int]:
+def _read_numbers(option: str, text: str, kind: Callable[[str], T], example: str) -> list[T]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [kind(part) for part in text.split(",")]
     except ValueError as error:
-        raise typer.BadParameter(f"--steps {text!r}: expected whole numbers, comma-separated, such as 1,4") from error
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise typer.BadParameter(f"{option} {text!r}: expected {wanted}, comma-separated, such as {example}") from error
 
 
 def _print(figures: dict[str, Any]) -> None:

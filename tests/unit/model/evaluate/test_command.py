@@ -68,7 +68,7 @@ def test_compute(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--model", "no-such-model"), "no weights"),
-        (("--model", "tiny", "--suite", "deblur"), "expected one of denoise, jpeg, ten, clean"),
+        (("--model", "tiny", "--suite", "deblur"), "expected one of ten, denoise, jpeg, clean"),
         (("--model", "tiny", "--steps", "0"), "got 0 steps, expected 1 to 100"),
         (("--model", "tiny", "--steps", "many"), "expected whole numbers, comma-separated"),
     ],
@@ -77,3 +77,91 @@ def test_mistakes_are_explained(data: Path, arguments: tuple[str, ...], message:
     result = call("restore", "--data", data, *arguments)
     assert result.exit_code == 2, repr(result.exception)
     assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def without_seconds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_eval_alone_is_restore_and_writes_a_report(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    arguments = ("--data", data, "--model", "tiny", "--limit", 1, "--only", "noise", "--report", out)
+    result = call(*arguments, "--suite", "ten,denoise")
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    ten = found["suites"]["ten"]
+    assert [(row["case"], row["method"]) for row in ten["rows"]] == [
+        (f"noise {severity:g}", method) for severity in (0.25, 0.5, 0.75) for method in ("model", "non-local means")
+    ]
+    assert all(row["tflop_per_megapixel"] > 0 for row in ten["rows"] if row["method"] == "model")
+    assert set(ten["missing"]) == {"LPIPS", "FID", "BM3D"}
+    assert all((out / picture["file"]).is_file() for suite in found["suites"].values() for picture in suite["pictures"])
+    assert len(found["suites"]["denoise"]["pictures"]) == 3
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "noise sigma 25" in page
+    assert "left out: LPIPS" in result.output
+
+    call(*arguments, "--suite", "ten")
+    again = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert without_seconds(again["suites"]["ten"]["rows"]) == without_seconds(ten["rows"])
+    assert again["suites"]["denoise"] == found["suites"]["denoise"]
+
+
+def test_steps_and_seams(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    result = call(
+        "--data", data, "--model", "tiny", "--limit", 1, "--suite", "steps,seams", "--steps", "1,2", "--report", out
+    )
+    assert result.exit_code == 0, result.output
+    suites = json.loads((out / "report.json").read_text(encoding="utf-8"))["suites"]
+    assert [(row["case"], row["steps"]) for row in suites["steps"]["rows"]][:3] == [
+        ("noise sigma 25", 1), ("noise sigma 25", 2), ("jpeg quality 20", 1),
+    ]  # fmt: skip
+    assert {"gradient_after", "psnr_after", "seconds"} <= set(suites["steps"]["rows"][0])
+    assert [row["steps"] for row in suites["seams"]["rows"]] == [1, 2]
+    assert abs(suites["seams"]["rows"][0]["seam_before"]) < 5
+    assert suites["seams"]["data"] == []
+
+
+def test_real_photos_from_a_folder_of_their_own(data: Path, tmp_path: Path) -> None:
+    real, out = write_data(tmp_path / "real" / "haze", 2, 64).parent, tmp_path / "figures.json"
+    found = figures(call("--real", real, "--suite", "real", "--model", "tiny", "--steps", 1, "--json", out), out)
+    assert [(row["case"], row["photos"]) for row in found["rows"]] == [("haze", 2)]
+    assert "psnr_after" not in found["rows"][0]
+    result = call("--data", data, "--suite", "clean", "--model", "tiny", "--steps", 1, "--json", out)
+    assert figures(result, out)["rows"][0]["case"] == "clean"
+
+
+def test_ablation_is_a_suite_too(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--model", "tiny", "--limit", 2, "--suite", "ablation", "--report", tmp_path / "out")
+    result = call(*arguments, "--severity", "0.5")
+    assert result.exit_code == 0, result.output
+    grid = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["suites"]["ablation"]["grid"]
+    assert grid["rows"][1]["name"] == "all"
+    assert "damaged" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--suite", "ten"), "give --data a folder of clean photos"),
+        (("--suite", "real,nothing"), "'nothing': expected one of"),
+        (("--suite", "ten", "--severity", "2"), "expected numbers from 0 to 1"),
+        (("--suite", "ten", "--severity", "hard"), "expected numbers, comma-separated"),
+        (("--data", "nowhere", "--model", "tiny"), "nowhere: no images found"),
+    ],
+)
+def test_mistakes_of_the_short_form(arguments: tuple[str, ...], message: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2, repr(result.exception)
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_only_that_fits_nothing_is_explained(data: Path) -> None:
+    result = call("--data", data, "--model", "tiny", "--only", "fire")
+    assert "--only 'fire' is in none of their names" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_help_names_the_commands() -> None:
+    assert all(name in call("--help").output for name in ("restore", "guidance", "compute", "ablation", "budget"))
+    assert call().exit_code in (0, 2)

@@ -1,4 +1,4 @@
-"""PSNR by hand, and a row of figures per case."""
+"""A row of figures per case and method."""
 
 from __future__ import annotations
 
@@ -8,40 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from model.evaluate.cases import list_cases
-from model.evaluate.restoration import measure, psnr, read_photo
+from model.evaluate.baselines import list_baselines
+from model.evaluate.cases import Case, list_cases
+from model.evaluate.restoration import ClassicalMethod, Method, ModelMethod, measure, measure_case
+from model.evaluate.samples import Sample, damage_photos
 from model.pipeline import Restorer
 from tests.unit.model.samples import photo, write_jpeg
-
-
-def test_equal_photos_are_capped() -> None:
-    assert psnr(photo(), photo()) == pytest.approx(100)
-
-
-@pytest.mark.parametrize(("error", "expected"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])
-def test_constant_errors(error: float, expected: float) -> None:
-    assert psnr(torch.zeros(1, 3, 8, 8) + error, torch.zeros(1, 3, 8, 8)) == pytest.approx(expected, abs=1e-4)
-
-
-def test_sigma_of_the_literature() -> None:
-    noise = 25 / 255 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    assert psnr(noise, torch.zeros_like(noise)) == pytest.approx(20.17, abs=0.05)
-
-
-def test_inside_a_mask_only() -> None:
-    clean, mask = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
-    mask[..., :2, :2] = 1
-    estimate = clean + 0.1
-    estimate[..., :2, :2] = 0.01
-    assert psnr(estimate, clean, mask) == pytest.approx(40, abs=1e-3)
-    assert psnr(estimate, clean, 1 - mask) == pytest.approx(20, abs=1e-3)
-
-
-def test_photos_are_read_as_they_are(tmp_path: Path) -> None:
-    Image.new("RGB", (5, 4), (255, 51, 0)).save(tmp_path / "a.png")
-    image = read_photo(tmp_path / "a.png")
-    assert image.shape == (1, 3, 4, 5)
-    torch.testing.assert_close(image[0, :, 0, 0], torch.tensor([1.0, 0.2, 0.0]))
 
 
 @pytest.mark.parametrize("give_mask", [True, False])
@@ -57,6 +29,7 @@ def test_one_row_per_case(restorer: Restorer, tmp_path: Path, give_mask: bool) -
     pictures.mkdir()
     rows = list(measure(restorer, paths, cases, 1, give_mask=give_mask, pictures=pictures))
     assert [row.case for row in rows] == ["noise 0.5", "inpainting 0.5", "clean"]
+    assert all(set(row.before) == set(row.after) for row in rows)
     for row in rows:
         assert row.photos == 3
         assert row.steps == 1
@@ -74,3 +47,67 @@ def test_identity_measures_as_its_input(restorer: Restorer, tmp_path: Path) -> N
         value.data.zero_()
     row = next(iter(measure(still, [write_jpeg(tmp_path / "a.jpg")], list_cases("jpeg"), 1)))
     assert row.psnr_after == pytest.approx(row.psnr_before, abs=0.1)
+
+
+def test_methods_share_the_damage_and_are_measured_alike(restorer: Restorer, tmp_path: Path) -> None:
+    paths = [write_jpeg(tmp_path / f"{index}.jpg", 64, 64, index) for index in range(2)]
+    case = next(list_cases("denoise"))
+    methods: list[Method] = [
+        ModelMethod(restorer, 1),
+        ModelMethod(restorer, 2),
+        *map(ClassicalMethod, list_baselines(case.kinds)),
+    ]
+    rows = measure_case(case, damage_photos(case, paths), methods)
+    assert [(row.method, row.steps) for row in rows] == [("model", 1), ("model", 2), ("non-local means", None)]
+    assert len({row.psnr_before for row in rows}) == 1
+    assert rows[2].psnr_after > rows[2].psnr_before + 3
+    assert rows[2].after["ssim"] > rows[2].before["ssim"]
+    assert rows[2].after["noise"] < rows[2].before["noise"]
+
+
+def test_figures_are_the_same_on_a_second_run(restorer: Restorer, tmp_path: Path) -> None:
+    path, case = write_jpeg(tmp_path / "a.jpg", 64, 64), next(list_cases("mixtures"))
+    methods: list[Method] = [ModelMethod(restorer), *map(ClassicalMethod, list_baselines(case.kinds))]
+    first, second = ([row.to_json() for row in measure_case(case, damage_photos(case, [path]), methods)] for _ in "ab")
+    for row in (*first, *second):
+        del row["seconds"]
+    assert first == second
+
+
+def test_photos_without_a_reference_have_the_figures_that_need_none(restorer: Restorer) -> None:
+    sample = Sample(photo(64, 64), None, None, 0)
+    (row,) = measure_case(Case("real", lambda image, _: (image, None)), [sample], [ModelMethod(restorer, 1)])
+    assert set(row.after) == {"blur", "noise"}
+    assert "gain" not in row.to_json()
+
+
+def test_extra_figures_are_of_the_unrounded_photo(restorer: Restorer, tmp_path: Path) -> None:
+    path, case = write_jpeg(tmp_path / "a.jpg", 64, 64), next(list_cases("clean"))
+
+    def off_grid(image: torch.Tensor) -> dict[str, float]:
+        return {"off": float((image * 255 - (image * 255).round()).abs().max())}
+
+    (row,) = measure_case(case, damage_photos(case, [path]), [ModelMethod(restorer, 1)], extra=off_grid)
+    assert row.before["off"] < 1e-3 < row.after["off"]
+
+
+def test_json_of_a_row(restorer: Restorer, tmp_path: Path) -> None:
+    path, case = write_jpeg(tmp_path / "a.jpg", 64, 64), next(list_cases("jpeg"))
+    (row,) = measure_case(case, damage_photos(case, [path]), [ModelMethod(restorer, 2)])
+    figures = row.to_json()
+    assert figures["case"] == "jpeg quality 10"
+    assert figures["steps"] == 2
+    assert isinstance(figures["steps"], int)
+    assert figures["gain"] == pytest.approx(figures["psnr_after"] - figures["psnr_before"])
+    assert {"ssim_before", "ssim_after", "gradient_after", "seconds"} <= set(figures)
+
+
+def test_holes_that_nobody_told_of_are_looked_for_by_baselines_too() -> None:
+    clean = photo(96, 96)
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 30:60, 40:70] = 1
+    sample = Sample(torch.where(mask > 0, torch.ones(()), clean), clean, mask, 0)
+    (telea,) = list_baselines(("inpainting",))
+    case = Case("holes", lambda image, _: (image, None), inside_mask=True, kinds=("inpainting",))
+    rows = measure_case(case, [sample], [ClassicalMethod(telea), ClassicalMethod(telea, give_mask=False)])
+    assert all(row.psnr_after > row.psnr_before + 10 for row in rows)

@@ -1,0 +1,139 @@
+"""One run of `vlmir eval restore`: suite after suite, a line on the screen per row, the report kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model.errors import ModelError
+from model.evaluate import baselines, scores
+from model.evaluate.ablation import measure_ablations, observe_scenes
+from model.evaluate.flops import Arithmetic, count_arithmetic
+from model.evaluate.perceptual import Perceptual
+from model.evaluate.pictures import PictureBook
+from model.evaluate.report import Report
+from model.evaluate.restoration import MODEL, Row
+from model.evaluate.suites import SUITES, SuiteOptions, first_photo, run_suite
+from model.pipeline import Restorer
+from model.train.photos import find_photos
+
+ABLATION = "ablation"
+ALL_SUITES = (*SUITES, ABLATION)
+HEAD = (
+    f"{'case':24s} {'photos':>6s} {'steps':>5s} {'before':>7s} {'after':>7s} {'gain':>6s} {'s/photo':>8s} {'ssim':>6s}"
+)
+
+
+@dataclass
+class Run:
+    """What a run measures and where it writes.
+
+    Attributes:
+        restorer: The model.
+        data: Folders of clean photos.
+        real: Folders of really damaged photos; None takes `data`.
+        options: Of every suite.
+        report: Kept up to date after every suite; None writes none.
+        strips: Folder for strips of whole photos.
+        echo: Prints a line.
+    """
+
+    restorer: Restorer
+    data: Sequence[Path]
+    real: Sequence[Path] | None
+    options: SuiteOptions
+    report: Report | None
+    strips: Path | None
+    echo: Callable[[str], None]
+
+    def measure(self, suites: Sequence[str]) -> list[dict[str, Any]]:
+        """Run these suites in turn.
+
+        Returns:
+            Every row as JSON, `suite` first.
+
+        Raises:
+            ModelError: A photo, a folder or an option does not fit.
+        """
+        perceptual = Perceptual()
+        missing = {**scores.find_missing(), **perceptual.missing}
+        if self.options.baselines:
+            missing |= baselines.find_missing()
+        rows: list[dict[str, Any]] = []
+        for suite in suites:
+            if suite == ABLATION:
+                self._ablate()
+                continue
+            self.echo(HEAD if len(suites) == 1 else f"{suite}\n{HEAD}")
+            rows += self._measure_suite(suite, perceptual, missing)
+        for name, reason in missing.items():
+            self.echo(f"left out: {name}: {reason}")
+        return rows
+
+    def _measure_suite(self, suite: str, perceptual: Perceptual, missing: dict[str, str]) -> list[dict[str, Any]]:
+        data = (self.real or self.data) if suite == "real" else self.data
+        book = (
+            None if self.report is None else PictureBook(self.report.folder, suite, suite == "real", suite == "seams")
+        )
+        arithmetic = None
+        if self.report is not None:
+            arithmetic = count_arithmetic(self.restorer, first_photo(suite, self.restorer, data, self.options))
+        found: list[dict[str, Any]] = []
+        for rows in run_suite(
+            suite, self.restorer, data, self.options, perceptual=perceptual, book=book, strips=self.strips
+        ):
+            for row in rows:
+                self.echo(format_row(row))
+                found.append({"suite": suite, **row.to_json(), **_cost(row, arithmetic)})
+        if not found:
+            raise ModelError(
+                f"suite {suite!r}: no case is left; --only {self.options.only!r} is in none of their names"
+            )
+        if self.report is not None and book is not None:
+            names = [] if suite == "seams" else [path.name for path in data]
+            notes = (
+                missing if perceptual.backbone in (None, "alex") else {**missing, "LPIPS with AlexNet": _OTHER_LPIPS}
+            )
+            section = {"data": names, "options": asdict(self.options), "missing": notes, "rows": found}
+            self.report.put(suite, {**section, "pictures": book.entries})
+        return found
+
+    def _ablate(self) -> None:
+        """The table of `vlmir eval ablation`, in one step, at the first severity."""
+        paths = find_photos(self.data)[: self.options.limit]
+        severity = self.options.severities[0]
+        steps = self.options.counts[0] if self.options.counts else 1
+        scenes = observe_scenes(self.restorer, paths, severity=severity)
+        self.echo(f"{ABLATION} (severity {severity:g}, steps {steps}; PSNR in dB)")
+        self.echo(f"{'guidance':24s}" + "".join(f"{kind:>11s}" for kind in scenes) + f"{'mean':>11s}")
+        rows = []
+        for row in measure_ablations(self.restorer, paths, scenes, steps=steps):
+            cells = [*(row.psnr.get(kind) for kind in scenes), row.mean]
+            self.echo(f"{row.name:24s}" + "".join(f"{'-':>11s}" if c is None else f"{c:11.2f}" for c in cells))
+            rows.append({"name": row.name, "psnr": [row.psnr.get(kind) for kind in scenes], "mean": row.mean})
+        if self.report is not None:
+            grid = {"kinds": list(scenes), "severity": severity, "steps": steps, "photos": len(paths), "rows": rows}
+            section = {"data": [path.name for path in self.data], "options": asdict(self.options), "missing": {}}
+            self.report.put(ABLATION, {**section, "rows": [], "pictures": [], "grid": grid})
+
+
+_OTHER_LPIPS = "the backbone found is another one, so LPIPS here cannot be compared with papers"
+
+
+def format_row(row: Row) -> str:
+    """A row as a line of the table on the screen; classical methods are indented."""
+    name = row.case if row.method == MODEL else f"  {row.method}"
+    steps = "-" if row.steps is None else f"{row.steps:.3g}"
+    psnr = f"{'-':>7s} {'-':>7s} {'-':>6s}"
+    if "psnr" in row.after:
+        psnr = f"{row.psnr_before:7.2f} {row.psnr_after:7.2f} {row.psnr_after - row.psnr_before:+6.2f}"
+    ssim = f"{row.after['ssim']:6.3f}" if "ssim" in row.after else f"{'-':>6s}"
+    return f"{name:24s} {row.photos:6d} {steps:>5s} {psnr} {row.seconds:8.2f} {ssim}"
+
+
+def _cost(row: Row, arithmetic: Arithmetic | None) -> dict[str, float]:
+    if arithmetic is None or row.steps is None:
+        return {}
+    return {"tflop_per_megapixel": arithmetic.tflop_per_megapixel(row.steps)}

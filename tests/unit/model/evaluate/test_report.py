@@ -1,0 +1,155 @@
+"""The report folder: continued for the same weights, escaped, self-contained."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.config import ModelConfig
+from model.errors import ModelError
+from model.evaluate.pages import render_page
+from model.evaluate.report import Report, fingerprint
+from model.pipeline import Restorer
+
+EVIL = "<script>alert('x')</script> & \"co\""
+
+
+def row(
+    case: str, method: str = "model", level: float | None = 0.5, after: float = 25.0, **more: Any
+) -> dict[str, Any]:
+    return {
+        "suite": "ten", "case": case, "method": method, "photos": 2, "steps": 1 if method == "model" else None,
+        "kinds": case.split(" ")[:1], "level": level, "psnr_before": 20.0, "psnr_after": after, "gain": after - 20.0,
+        "ssim_before": 0.5, "ssim_after": 0.75, "seconds": 1.5, **more,
+    }  # fmt: skip
+
+
+def section(rows: list[dict[str, Any]], pictures: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {"data": ["photos"], "options": {}, "missing": {}, "rows": rows, "pictures": pictures or []}
+
+
+def page(suites: dict[str, Any]) -> str:
+    model = {"name": "tiny", "parameters": 12345, "weights": "abc"}
+    machine = {"processor": "x86_64", "device": "cpu", "threads": 1, "torch": "2"}
+    return render_page({"model": model, "machine": machine, "suites": suites})
+
+
+class Balance(HTMLParser):
+    """Fails on tags that are not closed in order."""
+
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass  # closed in itself
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def check_html(text: str) -> None:
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert not re.search(r'(src|href)="(https?:)?//', text)
+
+
+def test_rows_charts_and_comparisons_are_on_the_page() -> None:
+    rows = [
+        item
+        for level in (0.25, 0.75)
+        for item in (
+            row(f"noise {level}", level=level, after=26.0),
+            row(f"noise {level}", "non-local means", level=level, after=24.5),
+            row(f"noise {level}", "weak one", level=level, after=22.0),
+        )
+    ]
+    text = page({"ten": section(rows)})
+    check_html(text)
+    assert text.count("<svg") == 2
+    assert "+1.50" in text
+    assert "6 of" not in text
+    assert "2 of 2" in text
+    assert "noise, best classical: +4.50 dB" in text
+    assert "0.500 →" in text
+
+
+def test_steps_are_drawn_by_what_was_measured() -> None:
+    rows = [row("noise sigma 25", gradient_after=3.0 - n, gradient_before=5.0) | {"steps": 2**n} for n in range(3)]
+    text = page({"steps": section(rows)})
+    check_html(text)
+    assert [title in text for title in ("Gradient distance", "Seconds per photo", "LPIPS")] == [True, True, False]
+
+
+def test_unpaired_rows_have_no_psnr() -> None:
+    bare = {key: value for key, value in row("haze").items() if not key.startswith(("psnr", "ssim", "gain"))}
+    text = page(
+        {"real": section([{**bare, "blur_before": 0.5, "blur_after": 0.25, "noise_before": 3.0, "noise_after": 1.0}])}
+    )
+    check_html(text)
+    assert "Before, dB" not in text
+    assert "0.250" in text
+
+
+def test_everything_is_escaped() -> None:
+    picture = {"case": EVIL, "photo": 0, "file": 'pictures/"><script>.jpg', "labels": [EVIL], "width": 5, "height": 5}
+    content = section([row(EVIL, EVIL), row(EVIL, EVIL, level=0.75)], [picture])
+    content |= {"data": [EVIL], "missing": {EVIL: EVIL}}
+    content["rows"][0]["steps"] = 1
+    text = page({"ten": content, EVIL: section([row(EVIL)])})
+    check_html(text)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_guidance_table() -> None:
+    grid = {
+        "kinds": ["rain"],
+        "severity": 0.5,
+        "steps": 1,
+        "photos": 2,
+        "rows": [{"name": "all", "psnr": [None], "mean": 27.125}],
+    }
+    text = page({"ablation": {**section([]), "grid": grid}})
+    check_html(text)
+    assert "27.12" in text or "27.13" in text
+
+
+def test_suites_add_up_for_the_same_weights(restorer: Restorer, tmp_path: Path) -> None:
+    first = Report(tmp_path / "out", restorer)
+    assert not first.is_continued
+    first.put("ten", section([row("noise 0.5")]))
+    second = Report(tmp_path / "out", restorer)
+    assert second.is_continued
+    second.put("jpeg", section([row("jpeg quality 10")]))
+    found = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert list(found["suites"]) == ["ten", "jpeg"]
+    check_html((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_report_of_other_weights_is_replaced(restorer: Restorer, tiny: ModelConfig, tmp_path: Path) -> None:
+    other = Restorer.random(tiny, seed=1)
+    assert fingerprint(other) != fingerprint(restorer) == fingerprint(Restorer.random(tiny))
+    Report(tmp_path, other).put("ten", section([row("noise 0.5")]))
+    report = Report(tmp_path, restorer)
+    assert not report.is_continued
+    report.put("jpeg", section([row("jpeg quality 10")]))
+    assert list(json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["suites"]) == ["jpeg"]
+
+
+def test_other_files_are_not_overwritten(restorer: Restorer, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("my notes", encoding="utf-8")
+    with pytest.raises(ModelError, match="not a report"):
+        Report(tmp_path, restorer)
