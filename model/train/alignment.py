@@ -45,6 +45,10 @@ class AlignmentTask:
         chosen = torch.randint(len(self.pairs), (self.batch_size,), generator=generator).tolist()
         return [self.pairs[index] for index in chosen]
 
+    def count(self, batch: Pairs) -> int:
+        """Pairs in a batch."""
+        return len(batch)
+
     def loss(self, batch: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Mean of 1 - cosine."""
         low, high = zip(*batch, strict=True)

@@ -22,6 +22,7 @@ from rich.console import Console
 from torch import nn
 
 from model.errors import ModelError
+from model.train.meter import Meter, describe
 from model.train.state import ExponentialMovingAverage, load_state, restore_parameters, save_state
 
 
@@ -37,6 +38,9 @@ class TrainingTask(Protocol):
 
     def batch(self, step: int, generator: torch.Generator) -> Any:
         """Inputs of one step (runs in a background thread on a GPU)."""
+
+    def count(self, batch: Any) -> int:
+        """Images (or pairs) in a batch."""
 
     def loss(self, batch: Any, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Loss to minimise and figures worth logging."""
@@ -140,6 +144,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
     figures: dict[str, float] = {}
     smooth: float | None = None
     clock = time.monotonic()
+    meter = Meter(device)
     last_print = last_save = last_evaluation = elapsed
     task.module.train()
     task.progress = options.fraction(step, elapsed)  # before the first batches are asked for
@@ -151,7 +156,9 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
                 group["lr"] = rate
             generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
             torch.manual_seed(options.seed * 1_000_003 + 250_000_000 + step)  # dropout draws from the global generator
-            batch = next(batches)
+            with meter.waiting():
+                batch = next(batches)
+            meter.count(task.count(batch))
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16"):
                 loss, parts = task.loss(batch, generator)
             optimizer.zero_grad(set_to_none=True)
@@ -167,10 +174,10 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
             # after a loss that is no number the average starts anew
             smooth = value if smooth is None or not math.isfinite(smooth) else 0.98 * smooth + 0.02 * value
             if elapsed - last_print >= 10:
-                _report(console, task.name, step, elapsed, smooth, rate, options, counters)
-                log.write(
-                    {"step": step, "elapsed_s": round(elapsed, 1), "loss": smooth, "learning_rate": rate, **parts}
-                )
+                speed = meter.read()
+                _report(console, task.name, step, elapsed, smooth, rate, options, counters, speed)
+                row = {"step": step, "elapsed_s": round(elapsed, 1), "loss": smooth, "learning_rate": rate}
+                log.write({**row, **parts, **speed})
                 last_print = elapsed
             if elapsed - last_save >= options.save_every_s:
                 save_state(state_path, task.module, optimizer, ema, {"step": step, "elapsed_s": elapsed})
@@ -179,6 +186,7 @@ def run_training(task: TrainingTask, options: RunOptions, console: Console | Non
                 figures = _evaluate(task, ema, folder, step, console)
                 log.write({"step": step, "elapsed_s": round(elapsed, 1), **figures})
                 last_evaluation, clock = elapsed, time.monotonic()
+                meter = Meter(device)
     save_state(state_path, task.module, optimizer, ema, {"step": step, "elapsed_s": elapsed})
     if stopped:
         raise TrainingStoppedError(task.name, step, stopped[0])
@@ -219,6 +227,7 @@ def _report(
     rate: float,
     options: RunOptions,
     start: dict[str, float],
+    speed: dict[str, float],
 ) -> None:
     per_s = (step - start["step"]) / max(1e-9, elapsed - start["elapsed_s"])
     done = options.fraction(step, elapsed)
@@ -226,7 +235,7 @@ def _report(
     bar = "#" * int(20 * done) + "-" * (20 - int(20 * done))
     console.print(
         f"{name} [{bar}] {100 * done:5.1f} %  step {step}  loss {smooth:.4f}  lr {rate:.2e}  {per_s:.2f} steps/s  "
-        f"{left / 60:.1f} min left",
+        f"{describe(speed)}  {left / 60:.1f} min left",
         markup=False,
         highlight=False,
     )

@@ -78,6 +78,10 @@ class PredictorTask:
         """Random regions with random damage."""
         return self._make(self.photos, generator, self.batch_size, (*KINDS, *_HARD))
 
+    def count(self, batch: PredictorBatch) -> int:
+        """Images in a batch."""
+        return len(batch.clean)
+
     def loss(self, batch: PredictorBatch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Sum of the four terms over new regions and replayed ones."""
         views, features, target = self._features(batch)

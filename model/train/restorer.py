@@ -178,6 +178,10 @@ class RestorerTask:
             own=early & (torch.rand(count, generator=generator) < 0.75),
         )
 
+    def count(self, batch: RestorerBatch) -> int:
+        """Images in a batch."""
+        return len(batch.clean)
+
     def loss(self, batch: RestorerBatch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         """Log of the squared error of x0_hat, and a little of its gradients' error."""
         context = self.network.encode_context(batch.features)

@@ -69,6 +69,10 @@ class VLMTask:
         texts = [photo.captions[int(pick * len(photo.captions))] for photo, pick in zip(chosen, picks, strict=True)]
         return views.to(self.device).float() / 255, self.module.tokenizer(texts).to(self.device)
 
+    def count(self, batch: tuple[torch.Tensor, torch.Tensor]) -> int:
+        """Images in a batch."""
+        return len(batch[0])
+
     def loss(
         self, batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, float]]:

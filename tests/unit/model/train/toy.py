@@ -50,6 +50,10 @@ class ToyTask:
             self.marker.write_text("training", encoding="utf-8")
         return torch.randn(16, 3, generator=generator)
 
+    def count(self, batch: torch.Tensor) -> int:
+        """Images in a batch."""
+        return len(batch)
+
     def loss(self, batch: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         self.seen.append(self.weight())
         noise = 0.1 * torch.randn(16, generator=generator)
