@@ -1,4 +1,4 @@
-"""Subcommands that live with the model: `degrade`, `train`, `eval`.
+"""Subcommands with subcommands of their own: `degrade`, `train`, `eval`, `bench`.
 
 Their modules are looked for by name and imported only when called, because they need torch.
 """
@@ -28,6 +28,7 @@ COMMANDS = (
     Elsewhere("degrade", "model.degradation.command", "degrade_command", "Damage a photo on purpose, in a known way."),
     Elsewhere("train", "model.train.command", "app", "Train the parts of a model."),
     Elsewhere("eval", "model.evaluate.command", "app", "Measure a model on reference photos."),
+    Elsewhere("bench", "app.commands.bench", "app", "Measure speed."),
 )
 
 
