@@ -9,7 +9,8 @@ import torch
 
 from model.config import JPEG_BLOCK
 from model.degradation.synthesis import degrade
-from model.evaluate.restoration import psnr, read_photo
+from model.evaluate.samples import read_photo
+from model.evaluate.scores import psnr
 
 FIRST_SEED = 1000
 """Seed of the damage of the first photo, as in the suite "ten"."""
