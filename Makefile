@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MODEL ?= small
+REPORT ?= runs/report
 
-.PHONY: help install run test check demo bench-memory train-small
+.PHONY: help install run test check demo bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +37,11 @@ demo: install    ## degrade a public-domain photo, restore it through the servic
 
 bench-memory: install ## resident memory of API and worker, before and after a 24-megapixel photo
 	$(BIN)/python -m tests.bench.memory
+
+eval: install    ## measure MODEL=small on DATA=folder (val/kodak24, val/live1, real), report in REPORT=runs/report
+	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/val/kodak24 --suite denoise,ten,mixtures,clean,steps,seams --report $(REPORT)
+	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/val/live1 --suite jpeg --report $(REPORT)
+	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/real --suite real --report $(REPORT)
 
 train-small: install ## train the default weights from DATA=folder (the exact recipe)
 	DATA=$(DATA) BIN=$(BIN) sh model/weights/train_small.sh

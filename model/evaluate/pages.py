@@ -23,7 +23,7 @@ TITLES = {
     "ablation": ("Guidance", "Photos restored with parts of the guidance taken away, falsified or told; PSNR in dB."),
     "real": ("Real photos", "Photos that were damaged in life; PSNR where a clean version is known."),
 }  # fmt: skip
-SEAM = "seam"
+SEAMS, SEAM = "seams", "seam"
 _COLOURS = 7  # classes c0, c1, ... of the style sheet
 
 
@@ -83,7 +83,11 @@ def _compare(rows: list[dict[str, Any]]) -> None:
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    damaged = [row for row in rows if not _is_classical(row) and row["kinds"] and "gain" in row]
+    damaged = [
+        row
+        for row in rows
+        if row["suite"] not in ("steps", SEAMS) and not _is_classical(row) and row["kinds"] and "gain" in row
+    ]
     compared = [row for row in damaged if "over_best" in row]
     clean = [row for row in rows if not _is_classical(row) and row["case"] == "clean"]
     seams = [row[f"{SEAM}_after"] for row in rows if f"{SEAM}_after" in row]
@@ -98,7 +102,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     if clean:
         cards.append((f"{clean[0]['psnr_after']:.2f} dB", "clean photos after restoration"))
     if seams:
-        cards.append((f"{max(seams):+.1f} %", "largest excess of the gradient across tile borders"))
+        cards.append((f"{max(seams, key=abs):+.1f} %", "largest excess of the gradient across tile borders"))
     return cards
 
 
@@ -114,7 +118,7 @@ def _charts(suite: str, rows: Sequence[dict[str, Any]]) -> list[Chart | None]:
         wanted = (("psnr", "PSNR", "dB"), ("gradient", "Gradient distance", "1/255"), ("lpips", "LPIPS", ""))
         charts = [_by_steps(rows, f"{key}_after", title, unit) for key, title, unit in wanted]
         return [*charts, _by_steps(rows, "seconds", "Seconds per photo", "s")]
-    if suite == "seams":
+    if suite == SEAMS:
         return [_by_steps(rows, f"{SEAM}_after", "Excess across tile borders", "%")]
     return []
 

@@ -80,6 +80,8 @@ class Run:
         arithmetic = None
         if self.report is not None:
             arithmetic = count_arithmetic(self.restorer, first_photo(suite, self.restorer, data, self.options))
+        names = [] if suite == "seams" else [path.name for path in data]
+        notes = missing if perceptual.backbone in (None, "alex") else {**missing, "LPIPS with AlexNet": _OTHER_LPIPS}
         found: list[dict[str, Any]] = []
         for rows in run_suite(
             suite, self.restorer, data, self.options, perceptual=perceptual, book=book, strips=self.strips
@@ -87,17 +89,13 @@ class Run:
             for row in rows:
                 self.echo(format_row(row))
                 found.append({"suite": suite, **row.to_json(), **_cost(row, arithmetic)})
+            if self.report is not None and book is not None:  # after every case: a long run may be stopped
+                section = {"data": names, "options": asdict(self.options), "missing": notes, "rows": found}
+                self.report.put(suite, {**section, "pictures": book.entries})
         if not found:
             raise ModelError(
                 f"suite {suite!r}: no case is left; --only {self.options.only!r} is in none of their names"
             )
-        if self.report is not None and book is not None:
-            names = [] if suite == "seams" else [path.name for path in data]
-            notes = (
-                missing if perceptual.backbone in (None, "alex") else {**missing, "LPIPS with AlexNet": _OTHER_LPIPS}
-            )
-            section = {"data": names, "options": asdict(self.options), "missing": notes, "rows": found}
-            self.report.put(suite, {**section, "pictures": book.entries})
         return found
 
     def _ablate(self) -> None:
@@ -130,7 +128,8 @@ def format_row(row: Row) -> str:
     if "psnr" in row.after:
         psnr = f"{row.psnr_before:7.2f} {row.psnr_after:7.2f} {row.psnr_after - row.psnr_before:+6.2f}"
     ssim = f"{row.after['ssim']:6.3f}" if "ssim" in row.after else f"{'-':>6s}"
-    return f"{name:24s} {row.photos:6d} {steps:>5s} {psnr} {row.seconds:8.2f} {ssim}"
+    seam = f"  {row.after['seam']:+.1f} % across tile borders" if "seam" in row.after else ""
+    return f"{name:24s} {row.photos:6d} {steps:>5s} {psnr} {row.seconds:8.2f} {ssim}{seam}"
 
 
 def _cost(row: Row, arithmetic: Arithmetic | None) -> dict[str, float]:

@@ -121,6 +121,7 @@ def test_steps_and_seams(data: Path, tmp_path: Path) -> None:
     assert [row["steps"] for row in suites["seams"]["rows"]] == [1, 2]
     assert abs(suites["seams"]["rows"][0]["seam_before"]) < 5
     assert suites["seams"]["data"] == []
+    assert "% across tile borders" in result.output
 
 
 def test_real_photos_from_a_folder_of_their_own(data: Path, tmp_path: Path) -> None:
