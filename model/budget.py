@@ -14,10 +14,10 @@ from model.errors import ConfigError
 from model.state import Finding
 
 LEAST_PROBABILITY = 0.5
-"""A kind counts as found from here on, as it does for looking for holes."""
+"""A kind counts as found from here on."""
 
 LEAST_SEVERITY = 0.1
-"""Milder damage is no reason for more steps: the photo is close to clean already."""
+"""Milder damage is no reason for more steps, or to look for holes: the photo is close to clean already."""
 
 
 def check_budget(config: ModelConfig) -> None:
@@ -43,7 +43,7 @@ def get_steps(config: ModelConfig, quality: str) -> int:
 
 
 def is_found(finding: Finding) -> bool:
-    """Whether a kind is so likely and so strong that its number of steps counts."""
+    """Whether a kind is so likely and so strong that it decides the steps, or makes the pipeline look for holes."""
     return finding.probability >= LEAST_PROBABILITY and finding.severity >= LEAST_SEVERITY
 
 

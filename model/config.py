@@ -161,6 +161,16 @@ def load_config(name_or_path: str | Path) -> ModelConfig:
     return _build(ModelConfig, values, "")
 
 
+def config_from(values: dict[str, Any]) -> ModelConfig:
+    """A configuration from what its JSON file would hold.
+
+    Raises:
+        ConfigError: Unknown keys or values that do not fit.
+    """
+    values = json.loads(json.dumps(values))  # tuples as lists
+    return _build(ModelConfig, values, "")
+
+
 def save_config(config: ModelConfig, path: Path) -> None:
     """Write a configuration as indented JSON that `load_config` reads back equal."""
     path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from model.budget import check_budget, choose_steps, get_steps
+from model.budget import check_budget, choose_steps, get_steps, is_found
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
 from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
@@ -237,7 +237,7 @@ class Restorer:
             )
         timesteps = tuple(get_timesteps(self.config.diffusion.timesteps, steps))
         size = (int(image.shape[2]), int(image.shape[3]))
-        if mask is None and any(item.kind == "inpainting" and item.probability > 0.5 for item in analysis.findings):
+        if mask is None and any(item.kind == "inpainting" and is_found(item) for item in analysis.findings):
             mask = find_holes(image.float().cpu())
         tile = self.config.tile_px
         height, width = (max(tile, -(-side // JPEG_BLOCK) * JPEG_BLOCK) for side in size)

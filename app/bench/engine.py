@@ -22,8 +22,13 @@ from app.worker.engine import Engine, EnginePolicy, JobShape
 from app.worker.pixels import to_tensor
 from app.worker.runner import Runner
 from app.worker.stages import DecodedPhoto
+from model.diffusion.context import Context
+from model.vlm.views import mirror_to
 
 Size = tuple[int, int]
+
+STATIC_BATCH = 4
+"""Photos that static batching waits for."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,13 @@ class WayRow:
     Attributes:
         way: Name.
         seconds: Median wall time for all photos, analysis included.
-        tile_steps: Network forwards of single tiles that it ran.
+        forwards: Tiles, or whole photos where it does not tile, that went through the network, counted per step.
         megapixels_per_s: Photos' pixels over the time.
     """
 
     way: str
     seconds: float
-    tile_steps: int
+    forwards: int
     megapixels_per_s: float
 
 
@@ -68,7 +73,7 @@ def measure_overhead(runner: Runner, sizes: Sequence[Size], steps: int, rounds: 
     batch_sizes: list[int] = []
     forwards: dict[int, Callable[[], torch.Tensor]] = {}
     for _ in range(rounds):
-        engine = _begin_all(runner, sizes, steps)
+        engine = _begin_all(runner, make_photos(sizes), steps)
         batch_sizes = []
         started = time.perf_counter()
         for batch in _run_to_the_end(runner, engine):
@@ -88,42 +93,55 @@ def measure_overhead(runner: Runner, sizes: Sequence[Size], steps: int, rounds: 
 
 
 def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int = 3) -> list[WayRow]:
-    """Serve the same photos by step-level batching, one at a time, in static batches of equals, and by a plain loop."""
-    ways: dict[str, Callable[[], int]] = {
-        "step-level batching": lambda: _together(runner, sizes, steps),
-        "one at a time": lambda: sum(_together(runner, [size], steps) for size in sizes),
-        "static batches of equals": lambda: sum(
-            _together(runner, list(group), steps)
-            for _, equals in itertools.groupby(sorted(sizes))
-            for group in _chunks(list(equals), runner.batch_tiles)
+    """Serve the same photos in four ways.
+
+    - step-level batching: the engine, all photos at once;
+    - one at a time: the engine, one photo after the other;
+    - static batches of equals: up to `STATIC_BATCH` whole photos of one size per forward, through all steps together;
+    - plain pipeline loop: whole photos, one after the other, as a diffusers pipeline does.
+
+    The last two do not tile, so their memory grows with the photo.
+    """
+    ways: dict[str, Callable[[Sequence[DecodedPhoto]], int]] = {
+        "step-level batching": lambda photos: _together(runner, photos, steps),
+        "one at a time": lambda photos: sum(_together(runner, [photo], steps) for photo in photos),
+        "static batches of equals": lambda photos: sum(
+            _whole(runner, group, steps) for group in _equals(photos, STATIC_BATCH)
         ),
-        "plain pipeline loop": lambda: _plain_loop(runner, sizes, steps),
+        "plain pipeline loop": lambda photos: sum(_whole(runner, [photo], steps) for photo in photos),
     }
+    photos = make_photos(sizes)
     spent: dict[str, list[float]] = {name: [] for name in ways}
-    counts = {}
+    forwards = {}
     for _ in range(rounds):
         for name, way in ways.items():
+            fresh = [DecodedPhoto(photo.photo, photo.image.clone(), None) for photo in photos]  # a state may keep them
             started = time.perf_counter()
-            counts[name] = way()
+            forwards[name] = way(fresh)
             _wait(runner)
             spent[name].append(time.perf_counter() - started)
     megapixels = sum(width * height for width, height in sizes) / 1e6
     return [
-        WayRow(name, statistics.median(times), counts[name], megapixels / statistics.median(times))
+        WayRow(name, statistics.median(times), forwards[name], megapixels / statistics.median(times))
         for name, times in spent.items()
     ]
 
 
-def _together(runner: Runner, sizes: Sequence[Size], steps: int) -> int:
-    engine = _begin_all(runner, sizes, steps)
+def make_photos(sizes: Sequence[Size]) -> list[DecodedPhoto]:
+    """Photos of slopes and grain: the time does not depend on what a photo shows."""
+    return [_decoded(width, height, index) for index, (width, height) in enumerate(sizes)]
+
+
+def _together(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> int:
+    engine = _begin_all(runner, photos, steps)
     return sum(_run_to_the_end(runner, engine))
 
 
-def _begin_all(runner: Runner, sizes: Sequence[Size], steps: int) -> Engine:
+def _begin_all(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> Engine:
     engine = Engine(EnginePolicy(runner.batch_tiles))
-    for index, (width, height) in enumerate(sizes):
+    for index, photo in enumerate(photos):
         name = f"bench-{index}"
-        begun = runner.begin(name, _decoded(width, height, index), RestoreOptions(steps=steps, seed=index))
+        begun = runner.begin(name, photo, RestoreOptions(steps=steps, seed=index))
         engine.add(JobShape(name, begun.tiles, begun.steps, state_bytes=begun.state_bytes))
     return engine
 
@@ -142,44 +160,50 @@ def _run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:
         yield len(batch)
 
 
-def _plain_loop(runner: Runner, sizes: Sequence[Size], steps: int) -> int:
-    """What a plain diffusers pipeline does: each whole photo in one forward per step, one photo after the other.
+@torch.inference_mode()
+def _whole(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> int:
+    """Restore whole photos of one size together, without tiles; gives the photos it forwarded, counted per step.
 
-    Sides are rounded up to what the network takes. Memory grows with the photo, which is why the service tiles.
+    Sides are mirrored up to what the network takes.
     """
     restorer = runner.restorer
     unit = restorer.config.network.stem_factor * 2 ** (len(restorer.config.network.widths) - 1)
-    for index, (width, height) in enumerate(sizes):
-        image = _decoded(-(-width // unit) * unit, -(-height // unit) * unit, index).image.to(restorer.device)
-        context = restorer.analyze(image).context
-        restorer.scheduler.set_timesteps(steps)
-        times = [*restorer.scheduler.timesteps.tolist(), 0]
-        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(index)).to(restorer.device)
-        state, mask = image + restorer.scheduler.noise_level * noise, torch.zeros_like(image[:, :1])
-        for now, following in itertools.pairwise(times):
-            with (
-                torch.inference_mode(),
-                torch.autocast(restorer.device.type, torch.bfloat16, enabled=restorer.device.type == "cuda"),
-            ):
-                at = torch.full((1,), now, device=restorer.device)
-                estimate = restorer.network(state, image, mask, at, context).float().clamp(0, 1)
-            state = restorer.scheduler.step(
-                estimate, now, state, image, previous_timestep=following, return_dict=False
-            )[0]
-    return len(sizes) * steps
+    contexts = [restorer.analyze(photo.image).context for photo in photos]
+    context = Context(torch.cat([c.tokens for c in contexts]), torch.cat([c.embedding for c in contexts]))
+    image = torch.cat([photo.image for photo in photos]).to(restorer.device)
+    height, width = (-(-side // unit) * unit for side in image.shape[2:])
+    image = mirror_to(image, height, width)
+    restorer.scheduler.set_timesteps(steps)
+    times = [*restorer.scheduler.timesteps.tolist(), 0]
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(restorer.device)
+    state, mask = image + restorer.scheduler.noise_level * noise, torch.zeros_like(image[:, :1])
+    half = restorer.device.type == "cuda"
+    for now, following in itertools.pairwise(times):
+        at = torch.full((len(photos),), now, device=restorer.device)
+        with torch.autocast(restorer.device.type, torch.bfloat16, enabled=half):
+            estimate = restorer.network(state, image, mask, at, context)
+        stepped = restorer.scheduler.step(
+            estimate.float().clamp(0, 1), now, state, image, previous_timestep=following, return_dict=False
+        )
+        state = stepped[0]
+    return len(photos) * steps
+
+
+def _equals(photos: Sequence[DecodedPhoto], most: int) -> Iterator[list[DecodedPhoto]]:
+    """Groups of up to `most` photos of one size."""
+    by_size: dict[tuple[int, ...], list[DecodedPhoto]] = {}
+    for photo in photos:
+        by_size.setdefault(tuple(photo.image.shape), []).append(photo)
+    for equals in by_size.values():
+        for first in range(0, len(equals), most):
+            yield equals[first : first + most]
 
 
 def _decoded(width: int, height: int, seed: int) -> DecodedPhoto:
-    """A photo of slopes and grain: the time does not depend on what a photo shows."""
     rows, columns = np.mgrid[0:height, 0:width]
     grain = np.random.default_rng(seed).integers(0, 32, (height, width, 3))
     pixels = (np.stack([rows, columns, rows + columns], -1) % 224 + grain).astype(np.uint8)
     return DecodedPhoto(Photo(pixels, None, False, None, None, "png"), to_tensor(pixels), None)
-
-
-def _chunks(items: list[Size], count: int) -> Iterator[list[Size]]:
-    for first in range(0, len(items), count):
-        yield items[first : first + count]
 
 
 def _wait(runner: Runner) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from app.bench.arrivals import Arrival, Latency, summarize
 from app.client import RemoteJob, VlmirClient
+from app.errors import JobFailedError
 from app.jobs.job import JobState
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -75,18 +76,30 @@ def open_loop(url: str, arrivals: Sequence[Arrival], name: str) -> Load:
 
 
 def small_beside_large(url: str, small: str, large: str, jobs: int) -> Mapping[str, Latency]:
-    """Latency of small jobs sent one after the other, on an idle service and while one large job runs."""
-    idle = closed_loop(url, [small], 1, jobs).latencies[0]
+    """Latency of small jobs sent one after the other, on an idle service and while one large job runs.
+
+    Raises:
+        JobFailedError: A job failed, or none ended while the large one ran.
+    """
+    alone = closed_loop(url, [small], 1, jobs)
+    if alone.failed:
+        raise JobFailedError(f"{alone.failed} of {jobs} small jobs failed on an idle service.")
+    idle = alone.latencies[0]
     with VlmirClient(url) as client:
         running = client.submit(make_photo(SIZES[large]), seed=1)
         latencies: list[tuple[str, float]] = []
         while client.job(running).state in (JobState.QUEUED, JobState.RUNNING) and len(latencies) < jobs:
             job = _serve(client, make_photo(SIZES[small]))
+            if job.state is not JobState.SUCCEEDED:
+                raise JobFailedError(f"A small job ended as {job.state.value}: its latency would mean nothing.")
             if client.job(running).state is JobState.RUNNING:  # those that outlived it had company for a part only
                 latencies.append((small, latency_s(job)))
-        client.wait(running, timeout_s=_LONGEST_S)
-    beside = next(summarize(latencies)) if latencies else Latency(small, 0, 0.0, 0.0, 0.0)
-    return {"idle": idle, f"beside {large}": beside}
+        ended = client.wait(running, timeout_s=_LONGEST_S)
+    if ended.state is not JobState.SUCCEEDED or not latencies:
+        raise JobFailedError(
+            f"The {large} job ended as {ended.state.value}, {len(latencies)} small jobs beside it: nothing to compare."
+        )
+    return {"idle": idle, f"beside {large}": next(summarize(latencies))}
 
 
 def make_photo(size: tuple[int, int]) -> bytes:

@@ -6,9 +6,15 @@ import json
 import platform
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from app.commands.exits import stop_on_service_error
+from app.errors import JobFailedError
+
+if TYPE_CHECKING:
+    from model.pipeline import Restorer
 
 app = typer.Typer(help="Measure speed.", no_args_is_help=True)
 
@@ -32,13 +38,14 @@ def network(
     import torch
 
     from app.bench.network import measure_network
-    from model.pipeline import Restorer
 
     if threads:
         torch.set_num_threads(threads)
     rows = []
+    with stop_on_service_error():
+        restorer = _load(model, device)
     typer.echo(f"{'batch':>5s} {'ms':>8s} {'tiles/s':>8s} {'TFLOP/s':>8s} {'of peak':>8s}")
-    for row in measure_network(Restorer.load(model, device), _numbers(batches), rounds):
+    for row in measure_network(restorer, _numbers(batches), rounds):
         typer.echo(
             f"{row.batch:5d} {row.milliseconds:8.1f} {row.tiles_per_s:8.2f} {row.tflop_per_s:8.3f} "
             f"{row.share_of_peak:8.1%}"
@@ -65,8 +72,9 @@ def engine(
     from app.worker.runner import Runner
 
     runner = Runner(model, device, threads, batch_tiles, ImageLimits())
-    runner.load()
-    runner.warm_up()
+    with stop_on_service_error():
+        runner.load()
+        runner.warm_up()
     equal = [(side, side)] * jobs
     mixed = [(side * part // 4, side * other // 4) for part, other in ((2, 2), (4, 4), (6, 4), (3, 8))] * (
         jobs // 4 + 1
@@ -106,25 +114,47 @@ def service(
     from app.bench import service as load
     from app.bench.arrivals import poisson
 
+    if large and large not in load.SIZES:
+        raise typer.BadParameter(f"got {large!r}, expected one of {', '.join(load.SIZES)}", param_hint="--large")
     sizes = ["thumbnail", "512", "thumbnail", "512", "2 MP"]
-    runs = [load.closed_loop(url, sizes, clients, jobs)]
     shares = {"thumbnail": 2.0, "512": 2.0, "2 MP": 1.0}
-    for part in (0.6, 1.2):
-        arrivals = poisson(part * runs[0].jobs_per_s, seconds, shares, seed)
-        runs.append(load.open_loop(url, arrivals, f"Poisson, {part:.0%} of the closed loop's rate"))
-    for run in runs:
+    figures: dict[str, Any] = {"runs": []}
+
+    def show(run: load.Load) -> None:
         typer.echo(f"{run.name}: {run.succeeded} done, {run.failed} not, {run.jobs_per_s:.3f} jobs/s")
         for row in run.latencies:
             typer.echo(
                 f"  {row.size:10s} {row.count:4d} jobs  p50 {row.p50_s:.2f}  p95 {row.p95_s:.2f}  p99 {row.p99_s:.2f} s"
             )
-    figures: dict[str, Any] = {"runs": [asdict(run) for run in runs]}
-    if large:
-        beside = load.small_beside_large(url, "512", large, jobs)
-        for name, row in beside.items():
-            typer.echo(f"512 px job, {name}: {row.count} jobs  p50 {row.p50_s:.2f}  p95 {row.p95_s:.2f} s")
-        figures["beside"] = {name: asdict(row) for name, row in beside.items()}
-    _write(json_out, figures)
+        figures["runs"].append(asdict(run))
+        _write(json_out, figures)  # after every run: a later one may not end
+
+    with stop_on_service_error():
+        closed = load.closed_loop(url, sizes, clients, jobs)
+        show(closed)
+        if not closed.succeeded:
+            raise JobFailedError(f"None of {jobs} jobs succeeded, so there is no rate to send photos at.")
+        for part in (0.6, 1.2):
+            arrivals = poisson(part * closed.jobs_per_s, seconds, shares, seed)
+            show(load.open_loop(url, arrivals, f"Poisson, {part:.0%} of the closed loop's rate"))
+        if large:
+            beside = load.small_beside_large(url, "512", large, jobs)
+            for name, row in beside.items():
+                typer.echo(f"512 px job, {name}: {row.count} jobs  p50 {row.p50_s:.2f}  p95 {row.p95_s:.2f} s")
+            figures["beside"] = {name: asdict(row) for name, row in beside.items()}
+            _write(json_out, figures)
+
+
+def _load(model: str, device: str) -> Restorer:
+    """The model, with the words of a service error where it cannot be loaded."""
+    from app.worker.runner import to_service_error
+    from model.errors import ModelError
+    from model.pipeline import Restorer
+
+    try:
+        return Restorer.load(model, device)
+    except ModelError as error:
+        raise to_service_error(error) from error
 
 
 def _numbers(text: str) -> list[int]:

@@ -165,7 +165,7 @@ def sample_severities(
     rank[:, columns] = draws.uniform(0.0, 1.0, len(columns))
     if batch:
         rank[torch.arange(batch), torch.cat(first)[:batch]] = 2.0
-    most = min(max_kinds, len(columns))
+    most = min(max_kinds, len(set(kinds)))  # a kind named twice is still one
     several = 2 + (draws.uniform(0.0, 1.0) * (most - 1)).long().clamp_max(max(most - 2, 0))
     count = torch.where(draws.chance(mixture_probability) & (most > 1), several, 1)
     count = torch.where(draws.chance(identity_probability), 0, count)

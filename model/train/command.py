@@ -184,7 +184,7 @@ def restorer(
     time_budget: Budget = None,
     device: Device = "auto",
     scale: Annotated[
-        int, typer.Option(help="Multiplies the batch sizes (12 at 64 px on a CPU); 8 or more for a large GPU.")
+        int, typer.Option(help="Multiplies the batch sizes (16 patches of 64 px on a CPU); 8 or more for a large GPU.")
     ] = 1,
     precision: Precision = "fp32",
     seed: Seed = 0,

@@ -65,8 +65,13 @@ def extrapolate(points: list[Point], goal: float) -> Outlook:
     Raises:
         ModelError: Fewer than three points.
     """
+    points = list(
+        {point.elapsed_s: point for point in points if point.elapsed_s > 0}.values()
+    )  # a finished run repeats
     if len(points) < _LEAST_POINTS:
-        raise ModelError(f"got {len(points)} figures, expected at least {_LEAST_POINTS}; train longer")
+        raise ModelError(
+            f"got {len(points)} figures at different times, expected at least {_LEAST_POINTS}; train longer"
+        )
     times = [math.log2(point.elapsed_s) for point in points]
     mean_time, mean_value = sum(times) / len(times), sum(point.value for point in points) / len(points)
     spread = sum((time - mean_time) ** 2 for time in times)

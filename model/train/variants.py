@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import ModelConfig, load_config, save_config
+from model.config import ModelConfig, config_from, load_config, save_config
 from model.diffusion.context import Context
 from model.diffusion.network import RestorationNetwork
 from model.errors import ConfigError
@@ -58,7 +58,8 @@ def read_variants(path: Path, base: ModelConfig, folder: Path) -> dict[str, Mode
         folder: Where each variant's whole configuration is written, in a folder of its name.
 
     Raises:
-        ConfigError: Not such an object, unknown fields, or fields that stage one depends on.
+        ConfigError: Not such an object, unknown fields, fields that stage one depends on, or an earlier run of that
+            name had another shape.
     """
     try:
         changes = json.loads(path.read_text(encoding="utf-8"))
@@ -72,17 +73,20 @@ def read_variants(path: Path, base: ModelConfig, folder: Path) -> dict[str, Mode
     for name, change in changes.items():
         if not isinstance(change, dict) or not set(change) <= set(_PARTS):
             raise ConfigError(f"{path}: variant {name!r}: expected an object with {' and '.join(_PARTS)} only")
+        if any(not isinstance(fields, dict) for fields in change.values()):
+            raise ConfigError(f"{path}: variant {name!r}: expected objects of changed fields in {', '.join(change)}")
         values: dict[str, Any] = asdict(base)
         for part, fields in change.items():
             values[part] = {**values[part], **fields}
-        target = folder / name / "config.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(values), encoding="utf-8")
-        config = load_config(target)
+        config = config_from(values)
         if config.network.visual_pool != base.network.visual_pool:
             raise ConfigError(
                 f"{path}: variant {name!r}: visual_pool is shared, it must stay {base.network.visual_pool}"
             )
+        target = folder / name / "config.json"
+        if target.is_file() and load_config(target) != config:
+            raise ConfigError(f"{target}: an earlier run of {name!r} was of another shape; give another name or folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
         save_config(config, target)
         found[name] = config
     return found

@@ -17,6 +17,8 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from app.bench.arrivals import Arrival
+from app.bench.service import closed_loop, open_loop
 from app.cli import app
 from tests.support.workers import noise_png, read_pixels
 
@@ -119,6 +121,16 @@ def test_demo_shows_before_after_and_original(service: Service, tmp_path: Path) 
     assert result.exit_code == 0, result.output
     assert "PSNR before" in result.output
     assert read_pixels((tmp_path / "before-after-original.png").read_bytes()).shape == (512 + 28, 3 * 512, 3)
+
+
+def test_load_is_measured_by_the_service_s_own_times(service: Service) -> None:
+    closed = closed_loop(service.url, ["thumbnail"], clients=2, jobs=3)
+    assert (closed.succeeded, closed.failed) == (3, 0)
+    (row,) = closed.latencies
+    assert (row.size, row.count) == ("thumbnail", 3)
+    assert 0 < row.p50_s <= row.p99_s <= closed.seconds
+    opened = open_loop(service.url, [Arrival(0.0, "thumbnail"), Arrival(0.2, "thumbnail")], "two")
+    assert (opened.name, opened.succeeded) == ("two", 2)
 
 
 def test_job_survives_the_death_of_redis_and_of_its_worker(service: Service) -> None:

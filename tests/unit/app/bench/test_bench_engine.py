@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.bench.engine import compare_ways, measure_overhead
+from app.bench.engine import _equals, compare_ways, make_photos, measure_overhead
 from app.bench.network import measure_network
 from app.images import ImageLimits
 from app.worker.runner import Runner
@@ -29,11 +29,17 @@ def test_the_engine_is_compared_on_all_tile_steps(runner: Runner) -> None:
 
 def test_every_way_serves_every_photo(runner: Runner) -> None:
     rows = {row.way: row for row in compare_ways(runner, SIZES, steps=2, rounds=1)}
-    plain = rows.pop("plain pipeline loop")
-    assert plain.tile_steps == 2 * len(SIZES)
-    assert len(rows) == 3
-    assert {row.tile_steps for row in rows.values()} == {TILE_STEPS}
-    assert all(row.megapixels_per_s > 0 for row in (plain, *rows.values()))
+    assert len(rows) == 4
+    assert rows["step-level batching"].forwards == rows["one at a time"].forwards == TILE_STEPS
+    assert rows["plain pipeline loop"].forwards == rows["static batches of equals"].forwards == 2 * len(SIZES)
+    assert all(row.megapixels_per_s > 0 for row in rows.values())
+
+
+def test_static_batches_hold_photos_of_one_size_and_no_more_than_they_may() -> None:
+    photos = make_photos([(64, 64), (32, 64), (64, 64), (64, 64)])
+    groups = list(_equals(photos, 2))
+    assert sorted(len(group) for group in groups) == [1, 1, 2]
+    assert all(len({photo.image.shape for photo in group}) == 1 for group in groups)
 
 
 def test_the_network_is_timed_per_batch_size(runner: Runner) -> None:

@@ -93,6 +93,17 @@ def test_sampled_severities_keep_to_what_was_asked(
     assert not bool(present[:, ~allowed].any())
 
 
+def test_kinds_named_several_times_bring_in_no_others() -> None:
+    kinds = ("noise", "noise", "jpeg", "jpeg", "jpeg")
+    severities = sample_severities(
+        2000, generator=torch.Generator().manual_seed(0), kinds=kinds, mixture_probability=0.5
+    )
+    named = [kind_index(kind) for kind in set(kinds)]
+    others = [index for index in range(len(KINDS)) if index not in named]
+    assert float(severities[:, others].max()) == 0.0
+    assert bool(((severities[:, named] > 0).sum(1) == 2).any())
+
+
 def test_kinds_are_balanced_within_a_batch() -> None:
     severities = sample_severities(40, generator=seeded(0), mixture_probability=0.0, identity_probability=0.0)
     assert ((severities > 0.0).sum(0) == 4).all()

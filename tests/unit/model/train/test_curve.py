@@ -24,8 +24,14 @@ def test_a_figure_that_does_not_rise_never_meets_the_goal() -> None:
 
 
 def test_two_points_are_no_curve() -> None:
-    with pytest.raises(ModelError, match="got 2 figures"):
+    with pytest.raises(ModelError, match="got 2 figures at different times"):
         extrapolate([Point(1, 1.0, 1.0), Point(2, 2.0, 2.0)], 3.0)
+
+
+def test_a_finished_run_started_again_adds_nothing() -> None:
+    points = [Point(1, 100.0, 20.0), Point(2, 200.0, 21.0), Point(2, 200.0, 21.0), Point(0, 0.0, 3.0)]
+    with pytest.raises(ModelError, match="got 2 figures at different times"):
+        extrapolate(points, 30.0)
 
 
 def test_figures_are_read_by_name(tmp_path: Path) -> None:

@@ -71,6 +71,13 @@ def test_a_variant_changes_what_it_names_and_nothing_else(restorer: Restorer, tm
     assert config.vlm == restorer.config.vlm
 
 
+def test_a_name_whose_shape_changed_is_refused(restorer: Restorer, tmp_path: Path) -> None:
+    read_variants(write(tmp_path, {"a": WIDER}), restorer.config, tmp_path)
+    read_variants(write(tmp_path, {"a": WIDER}), restorer.config, tmp_path)
+    with pytest.raises(ConfigError, match="an earlier run of 'a' was of another shape"):
+        read_variants(write(tmp_path, {"a": {}}), restorer.config, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -78,6 +85,7 @@ def test_a_variant_changes_what_it_names_and_nothing_else(restorer: Restorer, tm
         ({}, "expected an object of name to changed fields"),
         ({"a": {"vlm": {}}}, "variant 'a': expected an object with network and diffusion only"),
         ({"a": {"network": {"width": 3}}}, "unknown keys"),
+        ({"a": {"network": [1]}}, "variant 'a': expected objects of changed fields in network"),
         ({"a": {"network": {"visual_pool": 1}}}, "visual_pool is shared, it must stay 2"),
     ],
 )
