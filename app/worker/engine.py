@@ -186,7 +186,7 @@ class Engine:
         entry = self._entries.pop(job_id, None)
         if entry is None:
             return False
-        self._leave_rings(entry.shape)
+        self._forget(entry.shape)
         self._models[entry.shape.model] -= 1
         self._models += Counter()  # drops those without a job
         return True
@@ -316,15 +316,31 @@ class Engine:
         self._jobs.setdefault((shape.priority, shape.tenant), DeficitRing(quantum)).activate(shape.job_id)
 
     def _leave_rings(self, shape: JobShape) -> None:
-        jobs = self._jobs.get((shape.priority, shape.tenant))
-        if jobs is None:
-            return
+        """Take a job without waiting tiles out of the rings, with its tenant and priority if no other job of them waits.
+
+        The rings stay, because they hold the debts.
+        """
+        jobs, tenants = self._jobs[shape.priority, shape.tenant], self._tenants[shape.priority]
         jobs.deactivate(shape.job_id)
-        if len(jobs):
-            return
-        del self._jobs[shape.priority, shape.tenant]  # rings of tenants that left must not pile up
-        tenants = self._tenants[shape.priority]
-        tenants.deactivate(shape.tenant)
+        if not len(jobs):
+            tenants.deactivate(shape.tenant)
         if not len(tenants):
-            del self._tenants[shape.priority]
             self._priorities.deactivate(shape.priority)
+
+    def _forget(self, shape: JobShape) -> None:
+        """Drop what the rings hold of a removed job, of its tenant after the last job, and of all when none is left.
+
+        A priority keeps its debt until then: it would be rid of it between any two jobs that come one by one.
+        """
+        self._leave_rings(shape)
+        others = [entry.shape for entry in self._entries.values()]
+        priority, tenant = shape.priority, shape.tenant
+        if any((other.priority, other.tenant) == (priority, tenant) for other in others):
+            self._jobs[priority, tenant].forget(shape.job_id)
+            return
+        del self._jobs[priority, tenant]  # what is kept of tenants that left must not pile up
+        self._tenants[priority].forget(tenant)
+        if not any(other.priority == priority for other in others):
+            del self._tenants[priority]
+        if not others:
+            self._priorities = DeficitRing(self._policy.quantum_tiles)

@@ -152,3 +152,52 @@ def test_jobs_share_evenly_whatever_their_models(quantum: int, batch_tiles: int,
         for tile in batch:
             served[tile.job_id] += 1
     assert max(served.values()) - min(served.values()) <= batch_tiles + 2 * quantum
+
+
+@given(
+    level=st.sampled_from(["priority", "tenant", "job"]),
+    quantum=st.integers(1, 4),
+    batch_tiles=st.integers(1, 16),
+    tiles=st.integers(1, 16),
+    weight=st.integers(1, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_job_of_another_model_keeps_to_its_share_from_step_to_step(
+    level: str, quantum: int, batch_tiles: int, tiles: int, weight: int
+) -> None:
+    weights = (("interactive", weight), ("batch", 1))
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum, priority_weights=weights))
+    share = weight if level == "priority" else 1  # tenants and jobs weigh the same
+    priority, tenant = ("batch" if level == "priority" else "interactive"), ("b" if level == "tenant" else "a")
+    for number in range(1 if level == "job" else 3):
+        engine.add(JobShape(f"day-{number}", tiles=10_000, steps=1, tenant="a", model="day"))
+    tiles = min(tiles, batch_tiles)  # a step of it fits one batch, after which none of its tiles waits
+    engine.add(JobShape("night", tiles=tiles, steps=10_000, priority=priority, tenant=tenant, model="night"))
+    day = night = steps = 0
+    for _ in range(100):
+        batch = engine.next_batch()
+        for job_id in engine.complete(batch):
+            engine.step_done(job_id)
+        is_night = batch[0].job_id == "night"
+        day, night, steps = day + len(batch) * (not is_night), night + len(batch) * is_night, steps + is_night
+        assert share * night - day <= share * (batch_tiles + 2 * quantum)
+        if tiles >= quantum:  # a job loses what is left of its turn when a step ends: less than a quantum
+            assert day - share * (night + steps * (quantum - 1)) <= share * (batch_tiles + 2 * quantum)
+
+
+@given(tiles=st.integers(2, 8), weight=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_priority_keeps_to_its_share_from_job_to_job(tiles: int, weight: int) -> None:
+    weights = (("interactive", weight), ("batch", 1))
+    engine = Engine(EnginePolicy(batch_tiles=8, quantum_tiles=2, priority_weights=weights))
+    engine.add(JobShape("day", tiles=10_000, steps=1, model="day"))
+    served = {"day": 0, "night": 0}
+    for number in range(100):
+        if "night" not in engine:
+            engine.add(JobShape("night", tiles=tiles, steps=1, priority="batch", tenant=str(number), model="night"))
+        batch = engine.next_batch()
+        for job_id in engine.complete(batch):
+            engine.step_done(job_id)
+            engine.remove(job_id)
+        served[batch[0].job_id] += len(batch)
+        assert weight * served["night"] - served["day"] <= weight * (8 + 2 * 2)

@@ -140,6 +140,25 @@ def test_rings_of_departed_tenants_do_not_pile_up() -> None:
     assert len(engine._jobs) == len(engine._tenants) == 0
 
 
+def test_debts_last_as_long_as_those_who_owe() -> None:
+    engine = make_engine(batch_tiles=4, quantum_tiles=1)
+    engine.add(JobShape("day", tiles=100, steps=1, model="day"))
+    engine.add(JobShape("night", tiles=4, steps=2, priority="batch", tenant="b", model="night"))
+    while "night" not in engine.complete(batch := engine.next_batch()):
+        pass
+    assert len(batch) == 4
+    rings = (engine._priorities, engine._tenants["batch"], engine._jobs["batch", "b"])
+    assert not any(len(ring) for ring in rings[1:])  # none of its tiles waits: only its priority owes
+    assert rings[0]._debts["batch"] < 0
+    engine.remove("night")
+    assert set(engine._tenants) == {"interactive"}
+    assert rings[0]._debts["batch"] < 0
+    engine.remove("day")
+    assert not engine._jobs
+    assert not engine._tenants
+    assert not engine._priorities._debts
+
+
 def test_batch_is_filled_with_one_model_and_those_passed_over_come_next() -> None:
     engine = make_engine(batch_tiles=4)
     engine.add(JobShape("day", tiles=3, steps=1, model="day"))
