@@ -27,12 +27,15 @@ def parse_models(text: str) -> tuple[ServedModel, ...]:
     """Read a list of models, such as "small,runs/noise,night=/models/low-light".
 
     Args:
-        text: Comma-separated; each part is NAME=PLACE, or a place alone, whose last part is then its name.
+        text: Comma-separated; each part is NAME=PLACE, or a place alone, whose last part is then its name. Empty parts
+            are passed over; the empty text gives no models.
 
     Raises:
-        ValueError: A part gives no name, or two models have the same one.
+        ValueError: A part gives no name or no place, two models have the same name, or there are only empty parts.
     """
     models = tuple(parse_model(part.strip()) for part in text.split(",") if part.strip())
+    if text and not models:
+        raise ValueError(f"{text!r} lists no model; give names, folders or NAME=FOLDER, or nothing at all")
     names = [model.name for model in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -43,11 +46,20 @@ def parse_models(text: str) -> tuple[ServedModel, ...]:
 def parse_model(text: str) -> ServedModel:
     """Read one part of a list of models; see `parse_models`.
 
+    A `=` after a path separator belongs to a folder's own name; an earlier one ends the name of the model.
+
     Raises:
-        ValueError: It gives no name.
+        ValueError: It gives no name or no place.
     """
-    name, mark, place = text.partition("=")
-    if mark and place and _NAME.fullmatch(name):
+    name, mark, place = (part.strip() for part in text.partition("="))
+    if mark and "/" not in name and "\\" not in name:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{text!r} gives no name for the model: got {name!r} before the `=`, expected 1 to 64 letters, digits, "
+                "dots, dashes or underscores; put ./ before a folder with a = in its name"
+            )
+        if not place:
+            raise ValueError(f"{text!r} gives no place for the model {name!r}; give one: NAME=FOLDER")
         return ServedModel(name, place)
     last = Path(text).resolve().name if "/" in text or "\\" in text or text.startswith(".") else text
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip(".-")[:64]

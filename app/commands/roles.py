@@ -32,7 +32,7 @@ Models = Annotated[
     typer.Option(
         "--model",
         help="Name of a model, a folder with one, or NAME=FOLDER; repeat for several, the first is for jobs that name "
-        "none [default: VLMIR_MODELS or small].",
+        "none [default: VLMIR_MODELS, else VLMIR_MODEL, else small].",
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 [default: VLMIR_DEVICE or auto].")]
@@ -56,17 +56,18 @@ def serve(
 def api(
     host: Host = None,
     port: Port = None,
+    model: Models = None,
     fd: Annotated[int | None, typer.Option(hidden=True, help="Listen on this open socket.")] = None,
     stop_on_eof: StopOnEof = False,
 ) -> None:
-    """Start the API alone; needs VLMIR_REDIS_URL."""
+    """Start the API alone; needs VLMIR_REDIS_URL, and the same models as the workers."""
     import uvicorn
 
     from app.api.app import create_app
     from app.logs import configure_logging
 
     with stop_on_service_error():
-        settings = load_settings(host=host, port=port)
+        settings = load_settings(host=host, port=port, models=_join(model))
         _require_queue(settings, "api")
         configure_logging(settings)
         logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
@@ -87,7 +88,7 @@ def api(
 
 
 def worker(model: Models = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:
-    """Start one worker; needs VLMIR_REDIS_URL."""
+    """Start one worker; needs VLMIR_REDIS_URL, and the same models as the API."""
     with stop_on_service_error():
         settings = load_settings(models=_join(model), device=device)
         _require_queue(settings, "worker")
@@ -99,7 +100,11 @@ def worker(model: Models = None, device: Device = None, stop_on_eof: StopOnEof =
 
 
 def _join(models: list[str] | None) -> str | None:
-    return ",".join(models) if models else None
+    if not models:
+        return None
+    if not any(models):  # an empty setting would silently stand for the default
+        raise typer.BadParameter("got an empty name; give a name, a folder or NAME=FOLDER", param_hint="--model")
+    return ",".join(models)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -316,7 +316,7 @@ class Engine:
         self._jobs.setdefault((shape.priority, shape.tenant), DeficitRing(quantum)).activate(shape.job_id)
 
     def _leave_rings(self, shape: JobShape) -> None:
-        """Take a job without waiting tiles out of the rings, with its tenant and priority if no other job of them waits.
+        """Take a job without waiting tiles out of its ring, and out of theirs a tenant and a priority without any.
 
         The rings stay, because they hold the debts.
         """

@@ -28,9 +28,21 @@ async def test_models_are_listed_with_the_workers_that_have_them(redis_url: str,
         await services.queue.announce("loading", False, "", 60_000, [])
         listed = (await client.get("/models")).json()["models"]
         assert [(item["name"], item["workers"]) for item in listed] == [("tiny", 2), ("night", 1)]
-        workers = {worker["name"]: worker for worker in (await client.get("/readyz")).json()["workers"]}
+        ready = (await client.get("/readyz")).json()
+        assert ready["warnings"] == []
+        workers = {worker["name"]: worker for worker in ready["workers"]}
         assert workers["new"]["models"] == ["tiny", "night"]
         assert (workers["loading"]["models"], workers["loading"]["ready"]) == ([], False)
+
+
+async def test_models_that_no_ready_worker_has_are_told(redis_url: str, namespace: str) -> None:
+    async with running_api(api_settings(redis_url, namespace, models=MODELS)) as (client, services):
+        await services.queue.announce("other", True, "noise", 60_000, ["noise", "night"])
+        await services.queue.announce("loading", False, "tiny", 60_000, ["tiny"])
+        ready = await client.get("/readyz")
+        assert ready.status_code == 200  # jobs that name no model are restored all the same
+        (warning,) = ready.json()["warnings"]
+        assert "No ready worker has the models tiny, they have night, noise." in warning
 
 
 @pytest.mark.parametrize("where", ["query", "form"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.deps import ServicesDep
 from app.api.problems import MEDIA_TYPE, Problem, problem_response
 from app.errors import QueueUnavailableError
+from app.jobs.claim import WorkerInfo
 from app.metrics import API, record_queue, render
 
 router = APIRouter(tags=["operations"])
@@ -26,7 +28,10 @@ async def healthz() -> dict[str, str]:
     responses={503: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "See `reasons`."}},
 )
 async def readyz(request: Request, services: ServicesDep) -> Response | dict[str, Any]:
-    """Say whether a photo sent now would be restored: Redis answers and a worker is warm."""
+    """Say whether a photo sent now would be restored: Redis answers and a worker is warm.
+
+    `warnings` names the models that `GET /models` lists and no ready worker has: jobs that name them would fail.
+    """
     try:
         await services.queue.ping()
         workers = await services.queue.workers()
@@ -46,6 +51,7 @@ async def readyz(request: Request, services: ServicesDep) -> Response | dict[str
         )
     return {
         "status": "ready",
+        "warnings": _warnings(services.model_names, workers),
         "workers": [
             {"name": worker.name, "ready": worker.ready, "model": worker.model, "models": worker.models}
             for worker in workers
@@ -57,6 +63,17 @@ def _worker_reason(starting: int) -> str:
     if starting:
         return f"{starting} worker(s) are loading their models and not warm yet."
     return "No worker has given a sign of life; start one with `vlmir worker`."
+
+
+def _warnings(names: Sequence[str], workers: Iterable[WorkerInfo]) -> list[str]:
+    offered = {name for worker in workers if worker.ready for name in worker.models}
+    missing = [name for name in names if name not in offered]
+    if not missing:
+        return []
+    return [
+        f"No ready worker has the models {', '.join(missing)}, they have {', '.join(sorted(offered))}. "
+        "API and workers need the same VLMIR_MODELS or --model."
+    ]
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

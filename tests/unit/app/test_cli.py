@@ -15,6 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.errors import QueueUnavailableError
+from app.settings import Settings
 from tests.support.sample_photos import jpeg, png
 from tests.support.workers import noise_png, read_pixels
 
@@ -199,9 +201,30 @@ def test_roles_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 78
     assert "VLMIR_LEASE_S" in result.output
     monkeypatch.delenv("VLMIR_LEASE_S")
-    result = vlmir("worker", "--model", "small", "--model", "runs/small")
-    assert result.exit_code == 78
-    assert "VLMIR_MODELS: Value error, two models are called 'small'" in result.output
+    for role in ("api", "worker"):
+        result = vlmir(role, "--model", "small", "--model", "runs/small")
+        assert result.exit_code == 78
+        assert "VLMIR_MODELS: Value error, two models are called 'small'" in result.output
+        result = vlmir(role, "--model", "")
+        assert result.exit_code == 2
+        assert "got an empty name" in result.output
+
+
+def test_api_offers_the_models_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+
+    def note(settings: Settings) -> None:
+        seen.append(settings)
+        raise QueueUnavailableError("enough")  # before it would listen
+
+    monkeypatch.setattr("app.api.app.create_app", note)
+    monkeypatch.setattr("app.logs.configure_logging", lambda _: None)  # it would hold for the tests that follow
+    monkeypatch.setenv("VLMIR_REDIS_URL", "redis://nobody.test:6379/0")
+    assert vlmir("api", "--model", "runs/noise", "--model", "night=/models/a").exit_code == 1
+    assert [(model.name, model.place) for model in seen[0].served_models] == [
+        ("noise", "runs/noise"),
+        ("night", "/models/a"),
+    ]
 
 
 def test_serve_says_when_the_port_is_taken() -> None:

@@ -46,6 +46,8 @@ def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("NAMESPACE", "{x}"),
         ("LOG_LEVEL", "loud"),
         ("MODELS", "small,small"),
+        ("MODELS", ","),
+        ("MODEL", "=small"),
         ("MODEL", "/"),
     ],
 )
