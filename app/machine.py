@@ -1,9 +1,12 @@
-"""What this process may use of the machine."""
+"""What this process may use of the machine, and what it uses."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+RESIDENT = Path("/proc/self/statm")
+"""Memory of this process in pages, the second number what is in RAM; Linux only."""
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -19,3 +22,16 @@ def memory_limit_bytes() -> int:
         if text.isdigit():  # else "max": no limit
             limit = min(limit, int(text))
     return limit
+
+
+def resident_bytes() -> int:
+    """Give the memory that this process fills at present; 0 where the system does not tell."""
+    try:
+        return int(RESIDENT.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def free_bytes() -> int:
+    """Give the memory that this process may still take, were it alone; 0 when it has passed its limit."""
+    return max(0, memory_limit_bytes() - resident_bytes())

@@ -77,7 +77,7 @@ class ModelSet:
         return max(runner.estimate_state_bytes(width, height) for runner in self._runners.values())
 
     def state_budget_bytes(self) -> int:
-        """Tell how much memory the photos in progress may hold together, beside the models that are loaded."""
+        """Tell how much memory the photos in progress may hold together, beside all models: call it after `load`."""
         return self._first.state_budget_bytes()
 
     def estimate_pixel_bytes(self, width: int, height: int) -> int:
@@ -85,7 +85,7 @@ class ModelSet:
         return self._first.estimate_pixel_bytes(width, height)
 
     def pixel_budget_bytes(self) -> int:
-        """Tell how much memory photos may hold together that are decoded but not begun, or restored but not encoded."""
+        """Tell how much memory photos may hold between upload and state, or state and result: call it after `load`."""
         return self._first.pixel_budget_bytes()
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:

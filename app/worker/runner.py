@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.images import ImageLimits, Photo, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
-from app.machine import memory_limit_bytes
+from app.machine import free_bytes
 from app.metrics import record_memory_split
 from app.worker.engine import TileRef
 from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
@@ -43,10 +43,12 @@ LEAST_GAIN = 0.97
 """A larger batch must bring the time per tile below this part of the smaller one's to be used on a CPU."""
 
 STATE_SHARE = 0.4
-"""Part of the memory that the states of photos in progress may fill; decoding and forwards need the rest."""
+"""Part of the memory beside the loaded models that the states of photos in progress may fill; decoding and forwards
+need the rest."""
 
 PIXEL_SHARE = 0.2
-"""Part of the memory for photos between upload and state; on a CPU it comes on top of the share of the states."""
+"""Part of the memory beside the loaded models for photos between upload and state; on a CPU it comes on top of the
+share of the states."""
 
 PIXEL_BYTES = 32
 """Memory per pixel of a decoded photo at its peak: 12 as floats, up to 8 as integers with alpha, 4 for the mask, and
@@ -157,19 +159,25 @@ class Runner:
         return int(width * height * self._bytes_per_pixel)
 
     def state_budget_bytes(self) -> int:
-        """Tell how much memory the photos in progress may hold together, judged by what the machine has."""
+        """Tell how much memory the photos in progress may hold together, judged by what is free at this moment.
+
+        Call it once all models of the process are loaded and warm and before the first photo.
+        """
         if self.restorer.device.type == "cuda":
-            free_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
-            return int(free_bytes * STATE_SHARE)
-        return int(memory_limit_bytes() * STATE_SHARE)
+            device_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
+            return max(1, int(device_bytes * STATE_SHARE))
+        return max(1, int(free_bytes() * STATE_SHARE))  # even without any a photo is worked on, alone
 
     def estimate_pixel_bytes(self, width: int, height: int) -> int:
         """Tell how much memory a photo of this size takes at most between upload and state, or state and result."""
         return width * height * PIXEL_BYTES
 
     def pixel_budget_bytes(self) -> int:
-        """Tell how much memory photos may hold together that are decoded but not begun, or restored but not encoded."""
-        return int(memory_limit_bytes() * PIXEL_SHARE)
+        """Tell how much memory photos may hold together that are decoded but not begun, or restored but not encoded.
+
+        Call it when `state_budget_bytes` is called.
+        """
+        return max(1, int(free_bytes() * PIXEL_SHARE))
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
         """Read an upload.

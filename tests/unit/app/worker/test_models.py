@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app import machine
 from app.errors import ModelUnavailableError, ServiceError
 from app.images import ImageLimits
 from app.jobs.job import RestoreOptions
 from app.worker.engine import TileRef
 from app.worker.local import restore_locally
 from app.worker.models import ModelSet
-from app.worker.runner import Runner
+from app.worker.runner import PIXEL_SHARE, STATE_SHARE, Runner
 from tests.support.workers import noise_png, read_pixels, write_model
 
 
@@ -68,8 +69,17 @@ def test_model_that_is_not_here_is_refused_before_anything_is_held(models: Model
 def test_memory_is_planned_for_the_model_that_needs_most(models: ModelSet) -> None:
     needs = [runner.estimate_state_bytes(1000, 1000) for runner in models._runners.values()]
     assert models.estimate_state_bytes(1000, 1000) == max(needs) > 0
-    assert models.state_budget_bytes() > 0
     assert all(models.batch_tiles(name) >= 1 for name in models.names)
+
+
+def test_budgets_are_shares_of_what_the_loaded_models_leave(models: ModelSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_limit_bytes", lambda: 10_000_000)
+    for resident_bytes, free_bytes in ((0, 10_000_000), (6_000_000, 4_000_000)):
+        monkeypatch.setattr(machine, "resident_bytes", lambda filled=resident_bytes: filled)
+        assert models.state_budget_bytes() == pytest.approx(free_bytes * STATE_SHARE, abs=1)
+        assert models.pixel_budget_bytes() == pytest.approx(free_bytes * PIXEL_SHARE, abs=1)
+    monkeypatch.setattr(machine, "resident_bytes", lambda: 20_000_000)
+    assert models.state_budget_bytes() == models.pixel_budget_bytes() == 1  # one photo at a time
 
 
 def test_one_bad_model_stops_the_start(tmp_path: Path) -> None:
