@@ -39,6 +39,7 @@ bench-memory: install ## resident memory of API and worker, before and after a 2
 	$(BIN)/python -m tests.bench.memory
 
 eval: install    ## measure MODEL=small on DATA=folder (val/kodak24, val/live1, real), report in REPORT=runs/report
+	$(if $(DATA),,$(error give the data folder: make eval DATA=/path/to/data))@:
 	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/val/kodak24 --suite denoise,ten,mixtures,clean,steps,seams --report $(REPORT)
 	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/val/live1 --suite jpeg --report $(REPORT)
 	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/real --suite real --report $(REPORT)

@@ -98,7 +98,9 @@ def _clean(severities: Sequence[float]) -> Iterator[Case]:
 def _mixtures(severities: Sequence[float]) -> Iterator[Case]:
     for pair in MIXTURES:
         for severity in severities:
-            yield Case(f"{' + '.join(pair)} {severity:g}", _mix(pair, severity), kinds=pair, level=severity)
+            sigma = SIGMA_AT_FULL_SEVERITY * severity if "noise" in pair else None
+            name = f"{' + '.join(pair)} {severity:g}"
+            yield Case(name, _mix(pair, severity), kinds=pair, level=severity, sigma=sigma)
 
 
 def _steps(severities: Sequence[float]) -> Iterator[Case]:
@@ -127,12 +129,14 @@ def _compress(quality: int) -> Damage:
 
 
 def _kind(kind: str, severity: float) -> Case:
+    has_holes = kind == "inpainting" and severity > 0  # an empty mask has no inside to measure
+
     def apply(photo: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         result = degrade(photo, kind, severity, generator=torch.Generator().manual_seed(1000 + index))
-        return _as_file(result.image), result.mask if kind == "inpainting" else None
+        return _as_file(result.image), result.mask if has_holes else None
 
     sigma = SIGMA_AT_FULL_SEVERITY * severity if kind == "noise" else None
-    return Case(f"{kind} {severity:g}", apply, kind == "inpainting", (kind,), severity, sigma)
+    return Case(f"{kind} {severity:g}", apply, has_holes, (kind,), severity, sigma)
 
 
 def _mix(kinds: tuple[str, ...], severity: float) -> Damage:
@@ -141,7 +145,7 @@ def _mix(kinds: tuple[str, ...], severity: float) -> Damage:
         severities[0, [kind_index(kind) for kind in kinds]] = severity
         generator = torch.Generator().manual_seed(2000 + index)
         result = degrade_mixture(photo, severities, generator=generator, order="physical")
-        return _as_file(result.image), result.mask if "inpainting" in kinds else None
+        return _as_file(result.image), result.mask if "inpainting" in kinds and severity > 0 else None
 
     return apply
 

@@ -67,7 +67,8 @@ def restore(
     severity: Annotated[
         str | None,
         typer.Option(
-            help="Of 'ten' and 'mixtures', 0..1, comma-separated (default: 0.5; with --report 0.25,0.5,0.75)."
+            help="Of 'ten' and 'mixtures', 0..1, comma-separated (default: 0.5; with --report 0.25,0.5,0.75); "
+            "'ablation' takes the first (default: 0.5)."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many photos.")] = None,
@@ -100,13 +101,16 @@ def restore(
             pictures.mkdir(parents=True, exist_ok=True)
         target = None if report is None else Report(report, restorer)
         if target is not None and target.is_continued:
-            typer.echo(f"{report}: a report of these weights is there already and is continued")
-        rows = Run(restorer, data or [], real, options, target, pictures, typer.echo).measure(names)
+            typer.echo(f"{report}: a report of this model is there already and is continued")
+        run = Run(restorer, data or [], real, options, target, pictures, typer.echo)
+        if severity is not None:
+            run.ablation_severity = severities[0]
+        figures = run.measure(names)
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
     if report is not None:
         typer.echo(f"report: {report / HTML_NAME}")
-    _write(json_out, {"model": model, "data": [path.name for path in data or []], "rows": rows})
+    _write(json_out, {"model": model, "data": [path.name for path in data or []], **figures})
 
 
 @app.command()

@@ -14,7 +14,7 @@ import typer
 
 from model.degradation.kinds import KINDS, kind_index
 from model.errors import ModelError
-from model.evaluate.ablation import measure_ablations, observe_scenes
+from model.evaluate.guidance_table import SEVERITY, measure_table
 from model.evaluate.step_budget import measure_budget
 from model.pipeline import Restorer
 from model.train.photos import find_photos
@@ -34,7 +34,7 @@ def ablation(
     data: Data,
     model: ModelName = "small",
     kinds: Kinds = None,
-    severity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the damage.")] = 0.5,
+    severity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the damage.")] = SEVERITY,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps, the same for every row.")] = 1,
     limit: Limit = None,
     crop: Crop = None,
@@ -46,22 +46,10 @@ def ablation(
     try:
         restorer = Restorer.load(model, device)
         paths = find_photos(data)[:limit]
-        scenes = observe_scenes(restorer, paths, chosen, severity, crop_px=crop)
-        typer.echo(f"{'guidance':20s}" + "".join(f"{kind:>11s}" for kind in chosen) + f"{'mean':>11s}")
-        rows = []
-        for row in measure_ablations(restorer, paths, scenes, steps=steps, crop_px=crop):
-            cells = [*(row.psnr.get(kind) for kind in chosen), row.mean]
-            typer.echo(
-                f"{row.name:20s}" + "".join("          -" if cell is None else f"{cell:11.2f}" for cell in cells)
-            )
-            rows.append({**asdict(row), "mean": row.mean})
+        table = measure_table(restorer, paths, typer.echo, chosen, severity=severity, steps=steps, crop_px=crop)
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
-    seen = [scene for row in scenes.values() for scene in row]
-    changed = sum(scene.other_caption != scene.seen.caption for scene in seen) / len(seen)
-    typer.echo(f"{len(paths)} photos, {steps} step(s); the wrong caption differs from the right one for {changed:.0%}")
-    settings = {"severity": severity, "steps": steps, "photos": len(paths), "wrong_captions": changed}
-    _write(json_out, {"model": model, "data": [path.name for path in data], **settings, "rows": rows})
+    _write(json_out, {"model": model, "data": [path.name for path in data], **table})
 
 
 def budget(

@@ -40,7 +40,7 @@ def render_page(content: dict[str, Any]) -> str:
     template = environment.get_template("report.html.j2")
     suites = content["suites"]
     order = [name for name in TITLES if name in suites] + [name for name in suites if name not in TITLES]
-    sections = [_section(name, suites[name]) for name in order]
+    sections = [_section(name, suites[name], content["machine"]) for name in order]
     page: str = template.render(
         model=content["model"],
         machine=content["machine"],
@@ -52,7 +52,7 @@ def render_page(content: dict[str, Any]) -> str:
     return page
 
 
-def _section(name: str, suite: dict[str, Any]) -> dict[str, Any]:
+def _section(name: str, suite: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     title, about = TITLES.get(name, (name, ""))
     rows = [dict(row) for row in suite["rows"]]
     _compare(rows)
@@ -62,6 +62,7 @@ def _section(name: str, suite: dict[str, Any]) -> dict[str, Any]:
         "title": title,
         "about": about,
         "data": suite["data"],
+        "machine": suite["machine"] if suite.get("machine", usual) != usual else None,
         "rows": rows,
         "measured": keys,
         "others": [metric for metric in METRICS if metric.key in keys and metric.key != "psnr"],
@@ -89,7 +90,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         if row["suite"] not in ("steps", SEAMS) and not _is_classical(row) and row["kinds"] and "gain" in row
     ]
     compared = [row for row in damaged if "over_best" in row]
-    clean = [row for row in rows if not _is_classical(row) and row["case"] == "clean"]
+    clean = [row for row in rows if not _is_classical(row) and row["suite"] == "clean" and "psnr_after" in row]
     seams = [row[f"{SEAM}_after"] for row in rows if f"{SEAM}_after" in row]
     cards = []
     if damaged:

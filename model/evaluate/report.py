@@ -1,14 +1,16 @@
 """The report of a model: `report.json`, and `report.html` made from it, with the pictures as files beside it.
 
-Suites measured one after another into the same folder end up on one page, as long as model and weights are the same.
-Nothing in it depends on the clock but the seconds.
+Suites measured one after another into the same folder end up on one page, as long as configuration and weights are
+the same. Nothing in it depends on the clock but the seconds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ class Report:
     """A report folder.
 
     Args:
-        folder: Made if needed. A report of the same weights in it is continued, one of others is replaced.
+        folder: Made if needed. A report of the same weights and configuration in it is continued, one of others is
+            replaced.
         restorer: Whose figures these are.
     """
 
@@ -50,9 +53,43 @@ class Report:
             "torch": torch.__version__,
         }
 
-    def put(self, suite: str, section: dict[str, Any]) -> None:
-        """Set the figures of a suite, in place of older ones, and write both files."""
-        self.content["suites"][suite] = section
+    def check_fits(self, suite: str, data: Sequence[str], options: Mapping[str, Any]) -> None:
+        """Refuse to let some cases join a suite whose other cases were measured otherwise.
+
+        Args:
+            suite: Name.
+            data: Names of the folders of photos.
+            options: Of the suite; `only` may differ.
+
+        Raises:
+            ModelError: Photos, options or machine are not those of the suite in the report.
+        """
+        old = self.content["suites"].get(suite)
+        if old is None:
+            return
+        wanted = json.loads(json.dumps({**options, "only": None}))  # as read from a file: no tuples
+        found = json.loads(json.dumps({**old["options"], "only": None}))
+        if (old["data"], found, old["machine"]) != (list(data), wanted, self.content["machine"]):
+            raise ModelError(
+                f"suite {suite!r} in {self.folder} was measured with other photos or options, or on another machine, "
+                "so some of its cases cannot be measured again: leave out --only, or give --report another folder"
+            )
+
+    def put(self, suite: str, section: dict[str, Any], *, merge: bool = False) -> None:
+        """Set the figures of a suite and write both files.
+
+        Args:
+            suite: Name.
+            section: `data`, `options`, `missing`, `rows`, `pictures`, possibly `grid`.
+            merge: Replace only the cases that are in it, and keep the suite's others; False replaces the suite.
+
+        Raises:
+            ModelError: See `check_fits`.
+        """
+        if merge and suite in self.content["suites"]:
+            self.check_fits(suite, section["data"], section["options"])
+            section = _merge(self.content["suites"][suite], section)
+        self.content["suites"][suite] = {**section, "machine": self.content["machine"]}
         text = json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False)
         (self.folder / JSON_NAME).write_text(text + "\n", encoding="utf-8")
         (self.folder / HTML_NAME).write_text(render_page(self.content), encoding="utf-8")
@@ -68,9 +105,31 @@ class Report:
         return found if isinstance(found, dict) else {}
 
 
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    before, now = old["options"].get("only"), new["options"].get("only")
+    only = before  # None: all cases are there already
+    if before is not None and now not in before.split(", "):
+        only = f"{before}, {now}"
+    return {
+        **new,
+        "options": {**new["options"], "only": only},
+        "rows": _merge_cases(old["rows"], new["rows"]),
+        "pictures": _merge_cases(old["pictures"], new["pictures"]),
+    }
+
+
+def _merge_cases(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Old items with those of the new cases in their place; cases that are new come last."""
+    cases: dict[str, list[dict[str, Any]]] = {item["case"]: [] for item in (*old, *new)}
+    renewed = {item["case"] for item in new}
+    for item in (*(item for item in old if item["case"] not in renewed), *new):
+        cases[item["case"]].append(item)
+    return [item for items in cases.values() for item in items]
+
+
 def fingerprint(restorer: Restorer) -> str:
-    """Twelve hexadecimal digits that change with any weight of either stage."""
-    digest = hashlib.sha256()
+    """Twelve hexadecimal digits that change with any weight of either stage and any field of the configuration."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(restorer.config), sort_keys=True).encode())
     for part in (restorer.guidance, restorer.network):
         for name, value in sorted(part.state_dict().items()):
             digest.update(name.encode())

@@ -9,8 +9,8 @@ from typing import Any
 
 from model.errors import ModelError
 from model.evaluate import baselines, scores
-from model.evaluate.ablation import measure_ablations, observe_scenes
 from model.evaluate.flops import Arithmetic, count_arithmetic
+from model.evaluate.guidance_table import SEVERITY, measure_table
 from model.evaluate.perceptual import Perceptual
 from model.evaluate.pictures import PictureBook
 from model.evaluate.report import Report
@@ -38,6 +38,7 @@ class Run:
         report: Kept up to date after every suite; None writes none.
         strips: Folder for strips of whole photos.
         echo: Prints a line.
+        ablation_severity: Of the damage in the suite "ablation", which has one table only.
     """
 
     restorer: Restorer
@@ -47,40 +48,60 @@ class Run:
     report: Report | None
     strips: Path | None
     echo: Callable[[str], None]
+    ablation_severity: float = SEVERITY
 
-    def measure(self, suites: Sequence[str]) -> list[dict[str, Any]]:
+    def measure(self, suites: Sequence[str]) -> dict[str, Any]:
         """Run these suites in turn.
 
         Returns:
-            Every row as JSON, `suite` first.
+            `rows`: every row as JSON, `suite` first; `ablation`: the table of that suite, if it was asked for.
 
         Raises:
             ModelError: A photo, a folder or an option does not fit.
         """
+        for suite in suites:
+            if self._adds and self.report is not None and suite != ABLATION:  # before hours of measuring, not after
+                self.report.check_fits(suite, self._names(suite), asdict(self.options))
         perceptual = Perceptual()
         missing = {**scores.find_missing(), **perceptual.missing}
         if self.options.baselines:
             missing |= baselines.find_missing()
         rows: list[dict[str, Any]] = []
+        tables: dict[str, Any] = {}
         for suite in suites:
             if suite == ABLATION:
-                self._ablate()
+                self.echo(ABLATION)
+                tables[ABLATION] = self._ablate()
                 continue
             self.echo(HEAD if len(suites) == 1 else f"{suite}\n{HEAD}")
             rows += self._measure_suite(suite, perceptual, missing)
         for name, reason in missing.items():
             self.echo(f"left out: {name}: {reason}")
-        return rows
+        if not rows and not tables:
+            raise ModelError(
+                f"suite {','.join(suites)!r}: no case is left; --only {self.options.only!r} is in none of their names"
+            )
+        return {"rows": rows, **tables}
+
+    @property
+    def _adds(self) -> bool:
+        """Whether the report's other cases stay."""
+        return self.options.only is not None
+
+    def _names(self, suite: str) -> list[str]:
+        return [] if suite == "seams" else [path.name for path in self._folders(suite)]
+
+    def _folders(self, suite: str) -> Sequence[Path]:
+        return (self.real or self.data) if suite == "real" else self.data
 
     def _measure_suite(self, suite: str, perceptual: Perceptual, missing: dict[str, str]) -> list[dict[str, Any]]:
-        data = (self.real or self.data) if suite == "real" else self.data
+        data = self._folders(suite)
         book = (
             None if self.report is None else PictureBook(self.report.folder, suite, suite == "real", suite == "seams")
         )
         arithmetic = None
         if self.report is not None:
             arithmetic = count_arithmetic(self.restorer, first_photo(suite, self.restorer, data, self.options))
-        names = [] if suite == "seams" else [path.name for path in data]
         notes = missing if perceptual.backbone in (None, "alex") else {**missing, "LPIPS with AlexNet": _OTHER_LPIPS}
         found: list[dict[str, Any]] = []
         for rows in run_suite(
@@ -90,31 +111,19 @@ class Run:
                 self.echo(format_row(row))
                 found.append({"suite": suite, **row.to_json(), **_cost(row, arithmetic)})
             if self.report is not None and book is not None:  # after every case: a long run may be stopped
-                section = {"data": names, "options": asdict(self.options), "missing": notes, "rows": found}
-                self.report.put(suite, {**section, "pictures": book.entries})
-        if not found:
-            raise ModelError(
-                f"suite {suite!r}: no case is left; --only {self.options.only!r} is in none of their names"
-            )
+                section = {"data": self._names(suite), "options": asdict(self.options), "missing": notes, "rows": found}
+                self.report.put(suite, {**section, "pictures": book.entries}, merge=self._adds)
         return found
 
-    def _ablate(self) -> None:
-        """The table of `vlmir eval ablation`, in one step, at the first severity."""
+    def _ablate(self) -> dict[str, Any]:
+        """The table of `vlmir eval ablation`."""
         paths = find_photos(self.data)[: self.options.limit]
-        severity = self.options.severities[0]
         steps = self.options.counts[0] if self.options.counts else 1
-        scenes = observe_scenes(self.restorer, paths, severity=severity)
-        self.echo(f"{ABLATION} (severity {severity:g}, steps {steps}; PSNR in dB)")
-        self.echo(f"{'guidance':24s}" + "".join(f"{kind:>11s}" for kind in scenes) + f"{'mean':>11s}")
-        rows = []
-        for row in measure_ablations(self.restorer, paths, scenes, steps=steps):
-            cells = [*(row.psnr.get(kind) for kind in scenes), row.mean]
-            self.echo(f"{row.name:24s}" + "".join(f"{'-':>11s}" if c is None else f"{c:11.2f}" for c in cells))
-            rows.append({"name": row.name, "psnr": [row.psnr.get(kind) for kind in scenes], "mean": row.mean})
+        table = measure_table(self.restorer, paths, self.echo, severity=self.ablation_severity, steps=steps)
         if self.report is not None:
-            grid = {"kinds": list(scenes), "severity": severity, "steps": steps, "photos": len(paths), "rows": rows}
-            section = {"data": [path.name for path in self.data], "options": asdict(self.options), "missing": {}}
-            self.report.put(ABLATION, {**section, "rows": [], "pictures": [], "grid": grid})
+            section = {"data": self._names(ABLATION), "options": asdict(self.options), "missing": {}}
+            self.report.put(ABLATION, {**section, "rows": [], "pictures": [], "grid": table})
+        return table
 
 
 _OTHER_LPIPS = "the backbone found is another one, so LPIPS here cannot be compared with papers"

@@ -125,7 +125,7 @@ def find_real_sets(folders: Iterable[Path], limit: int | None = None) -> list[Re
     for root in folders:
         places = sorted({root, *(path for path in root.rglob("*") if path.is_dir())}) if root.is_dir() else []
         for place in places:
-            if place.name in ("low", "high") and place != root and (place.parent / "low").is_dir():
+            if place.name in ("low", "high") and place != root and _holds_pairs(place.parent):
                 continue
             pairs = _find_pairs(place)[:limit]
             if pairs:
@@ -138,7 +138,7 @@ def find_real_sets(folders: Iterable[Path], limit: int | None = None) -> list[Re
 
 
 def _find_pairs(folder: Path) -> list[tuple[Path, Path | None]]:
-    if (folder / "low").is_dir() and (folder / "high").is_dir():
+    if _holds_pairs(folder):
         high = {path.name: path for path in _photos(folder / "high")}
         low = _photos(folder / "low")
         lonely = [path for path in low if path.name not in high]
@@ -154,6 +154,10 @@ def _find_pairs(folder: Path) -> list[tuple[Path, Path | None]]:
         stem = min(set(real) ^ set(mean))
         raise ModelError(f"{folder}: {stem} has no partner; pairs are named NAME{_REAL}.* and NAME{_MEAN}.*")
     return [(real[stem], mean[stem]) for stem in sorted(real)]
+
+
+def _holds_pairs(folder: Path) -> bool:
+    return (folder / "low").is_dir() and (folder / "high").is_dir()
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -108,7 +108,7 @@ def run_suite(
         methods: list[Method] = [ModelMethod(restorer, count, options.give_mask) for count in counts]
         if options.baselines and suite not in ("steps", "seams"):
             methods += [ClassicalMethod(item, options.give_mask) for item in list_baselines(job.case.kinds)]
-        watch = _watch(job.case.name, methods, book, strips)
+        watch = _watch(suite, job.case.name, methods, book, strips)
         yield measure_case(job.case, job.samples(), methods, perceptual=perceptual, extra=job.extra, watch=watch)
 
 
@@ -134,10 +134,12 @@ def _list_jobs(suite: str, restorer: Restorer, data: Sequence[Path], options: Su
             yield _Job(case, partial(damage_photos, case, paths))
 
 
-def _watch(case: str, methods: Sequence[Method], book: PictureBook | None, strips: Path | None) -> Watcher | None:
+def _watch(
+    suite: str, case: str, methods: Sequence[Method], book: PictureBook | None, strips: Path | None
+) -> Watcher | None:
     if book is None and strips is None:
         return None
-    strip = None if strips is None else strip_writer(strips, case)
+    strip = None if strips is None else strip_writer(strips, f"{suite} {case}")
 
     def watch(index: int, sample: Sample, results: list[torch.Tensor]) -> None:
         if book is not None:

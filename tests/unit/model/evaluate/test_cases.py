@@ -49,8 +49,14 @@ def test_mixtures_hold_both_kinds() -> None:
 
 
 def test_the_noise_that_baselines_are_told_is_the_noise_there_is() -> None:
-    known = [case for suite in ("denoise", "ten", "steps") for case in list_cases(suite, 0.4) if case.sigma is not None]
-    assert [case.sigma for case in known] == pytest.approx([15, 25, 50, 30, 25])
+    noisy = sum("noise" in pair for pair in MIXTURES)
+    known = [
+        case
+        for suite in ("denoise", "ten", "steps", "mixtures")
+        for case in list_cases(suite, 0.4)
+        if case.sigma is not None
+    ]
+    assert [case.sigma for case in known] == pytest.approx([15, 25, 50, 30, 25, *[30] * noisy])
 
 
 def test_noise_is_of_the_strength_named_and_not_clipped() -> None:
@@ -78,3 +84,11 @@ def test_the_ten_are_damaged_as_a_file_would_hold_them() -> None:
 def test_unknown_suites_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match="'deblur': expected one of ten, denoise, jpeg, clean"):
         list(list_cases("deblur"))
+
+
+def test_severity_zero_has_no_holes_to_measure_in() -> None:
+    for case in (*list_cases("ten", 0), *list_cases("mixtures", 0)):
+        damaged, mask = case.apply(CLEAN, 0)
+        assert mask is None, case.name
+        assert not case.inside_mask, case.name
+        torch.testing.assert_close(damaged, CLEAN)

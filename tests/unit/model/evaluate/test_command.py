@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,9 @@ def test_restore(data: Path, tmp_path: Path) -> None:
     assert all(row["photos"] == 2 for row in found["rows"])
     assert found["model"] == "tiny"
     assert "noise sigma 25" in result.output
-    assert len(list((tmp_path / "pictures").iterdir())) == 8
+    strips = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert len(strips) == 8
+    assert strips[:2] == ["clean_clean_0.jpg", "clean_clean_1.jpg"]
 
 
 def test_guidance(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,12 +138,61 @@ def test_real_photos_from_a_folder_of_their_own(data: Path, tmp_path: Path) -> N
 
 
 def test_ablation_is_a_suite_too(data: Path, tmp_path: Path) -> None:
-    arguments = ("--data", data, "--model", "tiny", "--limit", 2, "--suite", "ablation", "--report", tmp_path / "out")
-    result = call(*arguments, "--severity", "0.5")
-    assert result.exit_code == 0, result.output
-    grid = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["suites"]["ablation"]["grid"]
-    assert grid["rows"][1]["name"] == "all"
+    """The same table as `vlmir eval ablation`, in the report, on the screen and as JSON, at the same severity."""
+    shared = ("--data", data, "--model", "tiny", "--limit", 2)
+    alone = figures(call("ablation", *shared, "--json", tmp_path / "alone.json"), tmp_path / "alone.json")
+    out = tmp_path / "figures.json"
+    result = call(*shared, "--suite", "ablation", "--report", tmp_path / "out", "--json", out)
+    found = figures(result, out)["ablation"]
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["suites"]["ablation"]["grid"] == found
+    assert found.items() <= alone.items()
+    assert found["rows"][1]["name"] == "all"
+    assert "the wrong caption differs from the right one for" in result.output
     assert "damaged" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    again = figures(call(*shared, "--suite", "ablation", "--severity", "0.75", "--json", out), out)
+    assert again["ablation"]["severity"] == 0.75
+
+
+def test_only_keeps_what_fits_over_all_suites(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--model", "tiny", "--limit", 1, "--steps", 1)
+    out = tmp_path / "figures.json"
+    found = figures(call(*arguments, "--suite", "jpeg,denoise", "--only", "sigma 25", "--json", out), out)
+    assert [row["case"] for row in found["rows"]] == ["noise sigma 25"]
+
+
+def test_a_report_keeps_the_cases_that_only_leaves_out(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--model", "tiny", "--limit", 1, "--suite", "jpeg", "--report", tmp_path)
+    assert call(*arguments, "--steps", 1).exit_code == 0
+    result = call(*arguments, "--steps", 1, "--only", "quality 20")
+    assert result.exit_code == 0, result.output
+    section = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["suites"]["jpeg"]
+    cases = list(dict.fromkeys(row["case"] for row in section["rows"]))
+    assert cases == [f"jpeg quality {quality}" for quality in (10, 20, 30, 40)]
+    refused = call(*arguments, "--steps", 2, "--only", "quality 20")
+    assert refused.exit_code == 2
+    assert "measured with other photos or options" in " ".join(refused.output.replace("│", " ").split())
+
+
+def test_severity_zero_is_measured(data: Path, tmp_path: Path) -> None:
+    result = call(
+        "--data", data, "--model", "tiny", "--limit", 1, "--only", "inpainting", "--severity", "0,0.5",
+        "--suite", "ten,mixtures", "--report", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0, repr(result.exception)
+    assert "inpainting 0 " in result.output
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_eval_asks_for_the_data_folder() -> None:
+    """Dry runs: nothing is installed and nothing is measured."""
+    root = Path(__file__).parents[4]
+    dry = [subprocess.run(["make", "-n", "eval", f"DATA={text}"], cwd=root, capture_output=True, text=True, check=False)
+           for text in ("", "DIR")]  # fmt: skip
+    assert dry[0].returncode != 0
+    assert "make eval DATA=" in dry[0].stderr
+    assert dry[1].returncode == 0, dry[1].stderr
+    assert "DIR/val/kodak24" in dry[1].stdout
 
 
 @pytest.mark.parametrize(
@@ -164,5 +217,6 @@ def test_only_that_fits_nothing_is_explained(data: Path) -> None:
 
 
 def test_help_names_the_commands() -> None:
-    assert all(name in call("--help").output for name in ("restore", "guidance", "compute", "ablation", "budget"))
-    assert call().exit_code in (0, 2)
+    for result in (call("--help"), call()):
+        assert "Missing command" not in result.output
+        assert all(name in result.output for name in ("restore", "guidance", "compute", "ablation", "budget"))

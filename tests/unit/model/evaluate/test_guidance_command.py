@@ -40,6 +40,9 @@ def test_ablation(data: Path, tmp_path: Path) -> None:
     assert (found["photos"], found["steps"], found["model"]) == (2, 1, "tiny")
     assert f"{rows['no visual']['mean']:.2f}" in result.output
     assert "wrong caption differs" in result.output
+    assert list(found["rows"][0]) == ["name", "psnr", "mean"]
+    assert found["severity"] == 0.5
+    assert 0 <= found["wrong_captions"] <= 1
 
 
 def test_budget(data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -120,11 +121,17 @@ def test_guidance_table() -> None:
         "severity": 0.5,
         "steps": 1,
         "photos": 2,
-        "rows": [{"name": "all", "psnr": [None], "mean": 27.125}],
+        "wrong_captions": 0.75,
+        "rows": [
+            {"name": "all", "psnr": {"rain": 26.25}, "mean": 27.125},
+            {"name": "oracle", "psnr": {}, "mean": None},
+        ],
     }
     text = page({"ablation": {**section([]), "grid": grid}})
     check_html(text)
     assert "27.12" in text or "27.13" in text
+    assert "26.25" in text
+    assert "for 75 %" in text
 
 
 def test_suites_add_up_for_the_same_weights(restorer: Restorer, tmp_path: Path) -> None:
@@ -153,3 +160,59 @@ def test_other_files_are_not_overwritten(restorer: Restorer, tmp_path: Path) -> 
     (tmp_path / "report.json").write_text("my notes", encoding="utf-8")
     with pytest.raises(ModelError, match="not a report"):
         Report(tmp_path, restorer)
+
+
+def test_a_real_folder_called_clean_is_not_the_suite_of_clean_photos() -> None:
+    bare = {key: value for key, value in row("clean").items() if not key.startswith(("psnr", "ssim", "gain"))}
+    real = section([{**bare, "suite": "real", "kinds": [], "blur_before": 0.5, "blur_after": 0.25}])
+    check_html(page({"real": real}))
+    both = page({"real": real, "clean": section([row("clean", after=41.5) | {"suite": "clean", "kinds": []}])})
+    assert "41.50 dB" in both
+
+
+def test_a_report_of_another_configuration_is_replaced(tiny: ModelConfig) -> None:
+    """The same weights with other numbers of steps behave differently."""
+    other = dataclasses.replace(tiny, steps={**tiny.steps, "balanced": tiny.steps["balanced"] + 1})
+    assert fingerprint(Restorer.random(other)) != fingerprint(Restorer.random(tiny))
+
+
+def test_every_suite_keeps_the_machine_that_it_was_measured_on(restorer: Restorer, tmp_path: Path) -> None:
+    Report(tmp_path, restorer).put("ten", section([row("noise 0.5")]))
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    machine = json.loads(text)["suites"]["ten"]["machine"]
+    assert set(machine) == {"processor", "device", "threads", "torch"}
+    (tmp_path / "report.json").write_text(
+        text.replace(f'"threads": {machine["threads"]}', '"threads": 77'), encoding="utf-8"
+    )
+    Report(tmp_path, restorer).put("jpeg", section([row("jpeg quality 10")]))
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["suites"]
+    assert (found["ten"]["machine"]["threads"], found["jpeg"]["machine"]) == (77, machine)
+    assert "77 threads" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_some_cases_of_a_suite_replace_only_themselves(restorer: Restorer, tmp_path: Path) -> None:
+    def picture(case: str, file: str) -> dict[str, Any]:
+        return {"case": case, "photo": 0, "file": file, "labels": [], "width": 5, "height": 5}
+
+    report = Report(tmp_path, restorer)
+    pictures = [picture("haze 0.5", "a.jpg"), picture("noise 0.5", "b.jpg"), picture("rain 0.5", "c.jpg")]
+    report.put("ten", section([row("haze 0.5"), row("noise 0.5"), row("rain 0.5")], pictures))
+    some = section([row("noise 0.5", after=30.0), row("noise 0.5", "median")], [picture("noise 0.5", "new.jpg")])
+    report.put("ten", {**some, "options": {"only": "noise"}}, merge=True)
+    report.put("ten", {**section([row("snow 0.5")]), "options": {"only": "snow"}}, merge=True)
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["suites"]["ten"]
+    assert [item["case"] for item in found["rows"]] == ["haze 0.5", "noise 0.5", "noise 0.5", "rain 0.5", "snow 0.5"]
+    assert found["rows"][1]["psnr_after"] == 30.0
+    assert [item["file"] for item in found["pictures"]] == ["a.jpg", "new.jpg", "c.jpg"]
+    assert found["options"].get("only") is None
+
+
+@pytest.mark.parametrize("change", [{"data": ["others"]}, {"options": {"only": "noise", "limit": 1}}])
+def test_cases_measured_otherwise_do_not_join_a_suite(
+    restorer: Restorer, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    report = Report(tmp_path, restorer)
+    report.put("ten", section([row("haze 0.5")]))
+    with pytest.raises(ModelError, match="measured with other photos or options"):
+        report.put("ten", {**section([row("noise 0.5")]), **change}, merge=True)
+    assert [item["case"] for item in report.content["suites"]["ten"]["rows"]] == ["haze 0.5"]

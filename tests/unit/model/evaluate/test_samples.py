@@ -96,3 +96,10 @@ def test_lonely_and_unequal_photos_are_named(real: Path) -> None:
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no photos found"):
         find_real_sets([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_a_folder_called_low_or_high_alone_is_a_set_like_any_other(tmp_path: Path, name: str) -> None:
+    write_jpeg(tmp_path / "lamps" / name / "a.jpg", 40, 48)
+    (found,) = find_real_sets([tmp_path])
+    assert (found.name, found.has_references) == (f"lamps/{name}", False)
