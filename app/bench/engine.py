@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from app.bench.network import make_forward
+from app.bench.network import make_forward, wait_for
 from app.images import Photo
 from app.jobs.job import RestoreOptions
 from app.worker.engine import Engine, EnginePolicy, JobShape
 from app.worker.pixels import to_tensor
 from app.worker.runner import Runner
 from app.worker.stages import DecodedPhoto
+from app.worker.workbench import padded_tiles
 from model.diffusion.context import Context
 from model.vlm.views import mirror_to
 
@@ -78,16 +79,16 @@ def measure_overhead(runner: Runner, sizes: Sequence[Size], steps: int, rounds: 
         started = time.perf_counter()
         for batch in _run_to_the_end(runner, engine):
             batch_sizes.append(batch)
-        _wait(runner)
+        wait_for(runner.restorer.device)
         engine_s.append(time.perf_counter() - started)
-        buckets = [max(2, 1 << (size - 1).bit_length()) for size in batch_sizes]
+        buckets = [size + padded_tiles(size) for size in batch_sizes]
         for bucket in set(buckets) - set(forwards):
             forwards[bucket] = make_forward(runner.restorer, bucket)
             forwards[bucket]()
         started = time.perf_counter()
         for bucket in buckets:
             forwards[bucket]()
-        _wait(runner)
+        wait_for(runner.restorer.device)
         network_s.append(time.perf_counter() - started)
     return Overhead(statistics.median(engine_s), statistics.median(network_s), sum(batch_sizes), len(batch_sizes))
 
@@ -118,7 +119,7 @@ def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int 
             fresh = [DecodedPhoto(photo.photo, photo.image.clone(), None) for photo in photos]  # a state may keep them
             started = time.perf_counter()
             forwards[name] = way(fresh)
-            _wait(runner)
+            wait_for(runner.restorer.device)
             spent[name].append(time.perf_counter() - started)
     megapixels = sum(width * height for width, height in sizes) / 1e6
     return [
@@ -204,8 +205,3 @@ def _decoded(width: int, height: int, seed: int) -> DecodedPhoto:
     grain = np.random.default_rng(seed).integers(0, 32, (height, width, 3))
     pixels = (np.stack([rows, columns, rows + columns], -1) % 224 + grain).astype(np.uint8)
     return DecodedPhoto(Photo(pixels, None, False, None, None, "png"), to_tensor(pixels), None)
-
-
-def _wait(runner: Runner) -> None:
-    if runner.restorer.device.type == "cuda":
-        torch.cuda.synchronize(runner.restorer.device)

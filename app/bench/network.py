@@ -83,14 +83,15 @@ def time_call(call: Callable[[], Any], device: torch.device, rounds: int) -> lis
     call()
     spent = []
     for _ in range(rounds):
-        _wait(device)
+        wait_for(device)
         started = time.perf_counter()
         call()
-        _wait(device)
+        wait_for(device)
         spent.append(time.perf_counter() - started)
     return spent
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

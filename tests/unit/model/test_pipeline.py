@@ -40,6 +40,14 @@ def differing_pixels(first: torch.Tensor, second: torch.Tensor) -> tuple[float, 
     return float(difference.max()), float((difference > 0).float().mean() * 100_000)
 
 
+@pytest.mark.parametrize("size", [(65, 64), (90, 131), (201, 77)])
+def test_tiles_lie_on_the_block_grid_of_jpeg_files(restorer: Restorer, size: tuple[int, int]) -> None:
+    state = start(restorer, photo(*size))
+    assert state.tiles > 1
+    assert all(start % 8 == 0 for start in (*state.grid.tops, *state.grid.lefts))
+    assert state.size == size
+
+
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 200), (200, 1), (2, 3), (63, 65), (64, 64), (65, 64), (90, 131), (121, 64), (300, 20)]
 )
