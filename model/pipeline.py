@@ -18,11 +18,12 @@ from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
 from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
-from model.diffusion.context import Context, GuidanceFeatures
+from model.diffusion.context import GuidanceFeatures
 from model.diffusion.network import HOLE_FILL, RestorationNetwork
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, NonFiniteError, ShapeError
+from model.forward import TileBatch, TileForward
 from model.guidance import Guidance
 from model.state import Analysis, Finding, RestorationState
 from model.tiling import TileGrid
@@ -118,6 +119,7 @@ class Restorer:
         self.guidance = guidance.to(self.device).eval().requires_grad_(False)
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.scheduler = build_scheduler(config)
+        self.forward = TileForward(self.network, self.device)
 
     @classmethod
     def load(cls, name_or_dir: str | Path, device: str | torch.device = "cpu") -> Restorer:
@@ -282,14 +284,12 @@ class Restorer:
         mask = torch.stack(
             [blank if state.mask is None else state.mask[:, rows, columns] for state, rows, columns in windows]
         )
-        times = torch.tensor([state.timestep for state, _ in padded], device=self.device)
-        context = Context(
-            torch.cat([state.analysis.context.tokens for state, _ in padded]),
-            torch.cat([state.analysis.context.embedding for state, _ in padded]),
+        times = torch.stack([state.time for state, _ in padded])
+        tokens = torch.cat([state.analysis.context.tokens for state, _ in padded])
+        embedding = torch.cat([state.analysis.context.embedding for state, _ in padded])
+        predictions = self.forward(
+            TileBatch(noisy, degraded, mask, times, tokens, embedding), full_precision=full_precision
         )
-        half = self.device.type == "cuda" and not full_precision
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            predictions = self.network(noisy, degraded, mask, times, context)
         finite = torch.isfinite(predictions).flatten(1).all(1).tolist()
         for (state, index), prediction, good in zip(items, predictions, finite, strict=False):
             if good:

@@ -64,6 +64,8 @@ class RestorationState:
         self.degraded, self.noisy, self.mask = degraded, noisy, mask
         self.analysis, self.grid, self.timesteps, self.size, self.seed = analysis, grid, timesteps, size, seed
         self.step = 0
+        # on the device once and for all: a copy per batch would make the host wait for the device
+        self._times = torch.tensor(timesteps, device=degraded.device)
         self.estimate = torch.zeros_like(degraded)  # sum of weighted tile predictions, then x0_hat
         self.missing = set(range(len(grid)))
         side = taper(grid.tile_px, overlap_px)
@@ -99,9 +101,18 @@ class RestorationState:
         Raises:
             RuntimeError: No step is left.
         """
-        if self.is_done:
-            raise RuntimeError(f"all {self.steps} steps are done; call `Restorer.finish`")
+        self._check_left()
         return self.timesteps[self.step]
+
+    @property
+    def time(self) -> torch.Tensor:
+        """`timestep` as a scalar tensor on the state's device.
+
+        Raises:
+            RuntimeError: No step is left.
+        """
+        self._check_left()
+        return self._times[self.step]
 
     @property
     def next_timestep(self) -> int:
@@ -122,8 +133,7 @@ class RestorationState:
         Raises:
             RuntimeError: Tiles of this step are missing, or no step is left.
         """
-        if self.is_done:
-            raise RuntimeError(f"all {self.steps} steps are done; call `Restorer.finish`")
+        self._check_left()
         if self.missing:
             raise RuntimeError(f"step {self.step}: {len(self.missing)} of {self.tiles} tiles were not predicted yet")
         self.estimate.div_(self._row_sums[:, None]).div_(self._column_sums)
@@ -135,3 +145,7 @@ class RestorationState:
         if not self.is_done:
             self.estimate.zero_()
             self.missing = set(range(len(self.grid)))
+
+    def _check_left(self) -> None:
+        if self.is_done:
+            raise RuntimeError(f"all {self.steps} steps are done; call `Restorer.finish`")
