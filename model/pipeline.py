@@ -18,13 +18,13 @@ from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
 from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
-from model.diffusion.context import GuidanceFeatures
 from model.diffusion.network import HOLE_FILL, RestorationNetwork
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, NonFiniteError, ShapeError
 from model.forward import TileBatch, TileForward
 from model.guidance import Guidance
+from model.observe import Observation, observe_photos
 from model.state import Analysis, Finding, RestorationState
 from model.tiling import TileGrid
 from model.vlm.views import mirror_to
@@ -51,21 +51,6 @@ class RestorationResult:
     caption: str | None
     findings: tuple[Finding, ...]
     steps: int
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What stage one saw in one photo, before stage two's context encoder.
-
-    Attributes:
-        caption: What it shows, given or found; None without a caption decoder.
-        findings: One per kind, in the order of `KINDS`.
-        features: What the context is made from (batch of one).
-    """
-
-    caption: str | None
-    findings: tuple[Finding, ...]
-    features: GuidanceFeatures
 
 
 def list_models() -> tuple[str, ...]:
@@ -194,7 +179,6 @@ class Restorer:
         has_holes = mask is not None and bool((mask > 0.5).any())
         return choose_steps(self.config, quality, analysis.findings, has_holes=has_holes)
 
-    @torch.inference_mode()
     def observe(self, image: torch.Tensor, caption: str | None = None) -> Observation:
         """Stage one for one photo, as features that may still be changed (ablations do).
 
@@ -202,22 +186,24 @@ class Restorer:
             image: (1, 3, H, W) in [0, 1].
             caption: What it shows, if the caller knows better; None writes a caption.
         """
-        check_image(image, batch=1)
-        views = self.guidance.views(image.to(self.device).float())
-        features = self.guidance.look(views)
-        prediction = self.guidance.predict(features, views)
-        if caption is None:
-            caption = self.guidance.describe(views)[0]
-        embedded, known = self.guidance.embed_captions([caption])
-        rows = zip(KINDS, prediction.probabilities[0].tolist(), prediction.severities[0].tolist(), strict=True)
-        findings = tuple(Finding(*row) for row in rows)
-        return Observation(caption, findings, self.guidance.assemble(features, prediction, embedded, known))
+        return next(observe_photos(self.guidance, [image], [caption], self.device))
 
-    @torch.inference_mode()
     def analyze(self, image: torch.Tensor, caption: str | None = None) -> Analysis:
         """Stage one for one photo, ready for `begin`; arguments as for `observe`."""
-        seen = self.observe(image, caption)
-        return Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features))
+        return self.analyze_many([image], [caption])[0]
+
+    @torch.inference_mode()
+    def analyze_many(self, images: Sequence[torch.Tensor], captions: Sequence[str | None]) -> list[Analysis]:
+        """Stage one for photos of any sizes, which on CUDA are looked at together; none depends on the others.
+
+        Args:
+            images: (1, 3, H, W) each.
+            captions: One per photo; None writes it.
+        """
+        return [
+            Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features))
+            for seen in observe_photos(self.guidance, images, captions, self.device)
+        ]
 
     @torch.inference_mode()
     def begin(

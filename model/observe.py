@@ -1,0 +1,81 @@
+"""Stage one for photos of any sizes: what each shows and what is wrong with it.
+
+All views have one size, so photos of all sizes can be looked at together. On a CPU that saves nothing, and each photo
+goes alone. On CUDA, where writing a caption word by word is hundreds of tiny kernels, groups have ONE size, filled up
+with copies: the arithmetic of a row then does not depend on how many others came with it, and no caption does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from model.checks import check_image
+from model.degradation.kinds import KINDS
+from model.diffusion.context import GuidanceFeatures
+from model.guidance import Guidance
+from model.state import Finding
+
+CUDA_GROUP = 8
+"""Photos that are looked at together on CUDA."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What stage one saw in one photo, before stage two's context encoder.
+
+    Attributes:
+        caption: What it shows, given or found; None without a caption decoder.
+        findings: One per kind, in the order of `KINDS`.
+        features: What the context is made from (batch of one).
+    """
+
+    caption: str | None
+    findings: tuple[Finding, ...]
+    features: GuidanceFeatures
+
+
+@torch.inference_mode()
+def observe_photos(
+    guidance: Guidance,
+    images: Sequence[torch.Tensor],
+    captions: Sequence[str | None],
+    device: torch.device,
+    group: int | None = None,
+) -> Iterator[Observation]:
+    """Look at photos; one observation each, in order.
+
+    Args:
+        guidance: Stage one, on the device.
+        images: (1, 3, H, W) in [0, 1], each of its own size.
+        captions: What each photo shows, if the caller knows better; None writes a caption.
+        device: Where stage one is.
+        group: Photos looked at together; None takes `CUDA_GROUP` on CUDA and 1 elsewhere.
+    """
+    size = group or (CUDA_GROUP if device.type == "cuda" else 1)
+    for first in range(0, len(images), size):
+        yield from _observe_group(guidance, images[first : first + size], captions[first : first + size], device, size)
+
+
+def _observe_group(
+    guidance: Guidance, images: Sequence[torch.Tensor], captions: Sequence[str | None], device: torch.device, size: int
+) -> Iterator[Observation]:
+    for image in images:
+        check_image(image, batch=1)
+    views = torch.cat([guidance.views(image.to(device).float()) for image in images])
+    views = torch.cat([views, views[-1:].expand(size - len(images), *views.shape[1:])])
+    given = [*captions, *([captions[-1]] * (size - len(images)))]
+    features = guidance.look(views)
+    prediction = guidance.predict(features, views)
+    if None in given:
+        written = guidance.describe(views)
+        given = [mine if mine is not None else found for mine, found in zip(given, written, strict=True)]
+    embedded, known = guidance.embed_captions(given)
+    assembled = guidance.assemble(features, prediction, embedded, known)
+    probabilities, severities = prediction.probabilities.tolist(), prediction.severities.tolist()
+    for row in range(len(images)):
+        found = zip(KINDS, probabilities[row], severities[row], strict=True)
+        findings = tuple(Finding(*item) for item in found)
+        yield Observation(given[row], findings, assembled.select(torch.tensor([row], device=device)))
