@@ -8,11 +8,11 @@ are for the same model.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.worker.fairness import DeficitRing
+from app.worker.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,8 @@ class Engine:
         self._clock = clock
         self._batch_tiles = policy.batch_tiles
         self._model_tiles: dict[str, int] = {}  # limits of single models
-        self._models: Counter[str] = Counter()  # admitted jobs by model
-        self._weights = dict(policy.priority_weights)
         self._entries: dict[str, _Entry] = {}
-        self._priorities = DeficitRing(policy.quantum_tiles)
-        self._tenants: dict[str, DeficitRing] = {}
-        self._jobs: dict[tuple[str, str], DeficitRing] = {}
+        self._turns = Turns(policy.quantum_tiles, dict(policy.priority_weights))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -138,6 +134,11 @@ class Engine:
     def batch_tiles(self) -> int:
         """Most tiles in one batch at present, for models without a limit of their own."""
         return self._batch_tiles
+
+    @property
+    def _most_debt(self) -> int:
+        """Largest batch there can be: less, and shares across models would not be kept; more, and waits grow."""
+        return max(self._batch_tiles, *self._model_tiles.values(), 1)
 
     @property
     def state_bytes(self) -> int:
@@ -175,7 +176,6 @@ class Engine:
             raise ValueError(f"job {shape.job_id!r} is admitted already")
         entry = _Entry(shape, added_s=self._clock())
         self._entries[shape.job_id] = entry
-        self._models[shape.model] += 1
         self._open_step(entry)
 
     def remove(self, job_id: str) -> bool:
@@ -186,9 +186,7 @@ class Engine:
         entry = self._entries.pop(job_id, None)
         if entry is None:
             return False
-        self._forget(entry.shape)
-        self._models[entry.shape.model] -= 1
-        self._models += Counter()  # drops those without a job
+        self._turns.forget(entry.shape)
         return True
 
     def next_batch(self) -> list[TileRef]:
@@ -220,7 +218,7 @@ class Engine:
             entry = self._entries.get(tile.job_id)
             if entry is not None:
                 entry.waiting.appendleft(tile.tile_index)
-                self._join_rings(entry.shape)
+                self._turns.join(entry.shape)
 
     def step_done(self, job_id: str) -> bool:
         """Open the job's next step; True when there is none left, and the job waits only for `remove`.
@@ -254,49 +252,19 @@ class Engine:
 
     def _open_step(self, entry: _Entry) -> None:
         entry.waiting.extend(range(entry.shape.tiles))
-        self._join_rings(entry.shape)
+        self._turns.join(entry.shape)
 
     def _take_tile(self, model: str | None) -> TileRef | None:
-        """Take the tile whose turn it is, among those of a model if one is given; None when there is none."""
-        if not len(self._priorities):
+        """Take the tile that is next, among those of a model if one is given; None when there is none."""
+        job_id = self._turns.take(model, self._most_debt)
+        if job_id is None:
             return None
-        if model is None or len(self._models) == 1:
-            priority = self._priorities.head()
-            tenant = self._tenants[priority].head()
-            job_id = self._jobs[priority, tenant].head()
-        else:
-            found = self._find_job(model)
-            if found is None:
-                return None
-            priority, tenant, job_id = found
         entry = self._entries[job_id]
-        tile = TileRef(entry.shape.job_id, entry.waiting.popleft(), entry.step)
+        tile = TileRef(job_id, entry.waiting.popleft(), entry.step)
         entry.running.add(tile.tile_index)
-        self._jobs[priority, tenant].charge(job_id)
-        self._tenants[priority].charge(tenant)
-        self._priorities.charge(priority)
         if not entry.waiting:
-            self._leave_rings(entry.shape)
+            self._turns.leave(entry.shape)
         return tile
-
-    def _find_job(self, model: str) -> tuple[str, str, str] | None:
-        """Give priority, tenant and id of the job of a model that is to be served next; None when none has a tile."""
-
-        def job_fits(job_id: str) -> bool:
-            return self._entries[job_id].shape.model == model
-
-        def tenant_fits(priority: str, tenant: str) -> bool:
-            return any(job_fits(job_id) for job_id in self._jobs[priority, tenant])
-
-        def priority_fits(priority: str) -> bool:
-            return any(tenant_fits(priority, tenant) for tenant in self._tenants[priority])
-
-        priority = self._priorities.choose(priority_fits)
-        if priority is None:
-            return None
-        tenant = self._tenants[priority].choose(lambda key: tenant_fits(priority, key))
-        job_id = None if tenant is None else self._jobs[priority, tenant].choose(job_fits)
-        return None if tenant is None or job_id is None else (priority, tenant, job_id)
 
     def _settle(self, batch: Sequence[TileRef]) -> list[str]:
         """Move tiles out of `running`, all or none; return the jobs they belong to, each once, in batch order."""
@@ -308,39 +276,3 @@ class Engine:
         for tile in ran:
             self._entries[tile.job_id].running.remove(tile.tile_index)
         return list(dict.fromkeys(tile.job_id for tile in ran))
-
-    def _join_rings(self, shape: JobShape) -> None:
-        quantum = self._policy.quantum_tiles
-        self._priorities.activate(shape.priority, self._weights.get(shape.priority, 1))
-        self._tenants.setdefault(shape.priority, DeficitRing(quantum)).activate(shape.tenant)
-        self._jobs.setdefault((shape.priority, shape.tenant), DeficitRing(quantum)).activate(shape.job_id)
-
-    def _leave_rings(self, shape: JobShape) -> None:
-        """Take a job without waiting tiles out of its ring, and out of theirs a tenant and a priority without any.
-
-        The rings stay, because they hold the debts.
-        """
-        jobs, tenants = self._jobs[shape.priority, shape.tenant], self._tenants[shape.priority]
-        jobs.deactivate(shape.job_id)
-        if not len(jobs):
-            tenants.deactivate(shape.tenant)
-        if not len(tenants):
-            self._priorities.deactivate(shape.priority)
-
-    def _forget(self, shape: JobShape) -> None:
-        """Drop what the rings hold of a removed job, of its tenant after the last job, and of all when none is left.
-
-        A priority keeps its debt until then: it would be rid of it between any two jobs that come one by one.
-        """
-        self._leave_rings(shape)
-        others = [entry.shape for entry in self._entries.values()]
-        priority, tenant = shape.priority, shape.tenant
-        if any((other.priority, other.tenant) == (priority, tenant) for other in others):
-            self._jobs[priority, tenant].forget(shape.job_id)
-            return
-        del self._jobs[priority, tenant]  # what is kept of tenants that left must not pile up
-        self._tenants[priority].forget(tenant)
-        if not any(other.priority == priority for other in others):
-            del self._tenants[priority]
-        if not others:
-            self._priorities = DeficitRing(self._policy.quantum_tiles)

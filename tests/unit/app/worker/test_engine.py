@@ -137,7 +137,7 @@ def test_rings_of_departed_tenants_do_not_pile_up() -> None:
         engine.complete(engine.next_batch())
         engine.step_done("a")
         engine.remove("a")
-    assert len(engine._jobs) == len(engine._tenants) == 0
+    assert len(engine._turns.jobs) == len(engine._turns.tenants) == 0
 
 
 def test_debts_last_as_long_as_those_who_owe() -> None:
@@ -147,16 +147,17 @@ def test_debts_last_as_long_as_those_who_owe() -> None:
     while "night" not in engine.complete(batch := engine.next_batch()):
         pass
     assert len(batch) == 4
-    rings = (engine._priorities, engine._tenants["batch"], engine._jobs["batch", "b"])
-    assert not any(len(ring) for ring in rings[1:])  # none of its tiles waits: only its priority owes
-    assert rings[0]._debts["batch"] < 0
+    turns = engine._turns
+    assert not len(turns.tenants["batch"])  # none of its tiles waits: only its priority owes
+    assert not len(turns.jobs["batch", "b"])
+    assert turns.priorities.debt("batch") > 0
     engine.remove("night")
-    assert set(engine._tenants) == {"interactive"}
-    assert rings[0]._debts["batch"] < 0
+    assert set(turns.tenants) == {"interactive"}
+    assert turns.priorities.debt("batch") > 0
     engine.remove("day")
-    assert not engine._jobs
-    assert not engine._tenants
-    assert not engine._priorities._debts
+    assert not turns.jobs
+    assert not turns.tenants
+    assert not turns.priorities.debt("batch")
 
 
 def test_batch_is_filled_with_one_model_and_those_passed_over_come_next() -> None:
