@@ -25,6 +25,7 @@ class QueuePolicy:
         memory_share: Part of Redis' memory limit in use above which new jobs are refused; the rest is for results.
         event_maxlen: Events kept per job.
         dead_maxlen: Entries kept in the dead stream and in the notices stream.
+        listen_ms: Time for which somebody who listens to events counts without saying so again.
         batch_every: One of this many claims looks for a batch job first, so that batch never starves.
     """
 
@@ -37,6 +38,7 @@ class QueuePolicy:
     memory_share: float = 0.6
     event_maxlen: int = 256
     dead_maxlen: int = 10_000
+    listen_ms: int = 15_000
     batch_every: int = 8
 
     @classmethod
@@ -62,6 +64,8 @@ class Claim:
         entry_id: Stream entry that stands for the claim.
         priority: Stream from which it came.
         worker: Name of the worker that holds it.
+        accepted_s: When the job was accepted, on this process's monotonic clock. Only ages cross machines: the server
+            tells how long ago it was by its own clock, so clocks of API and workers need not agree.
     """
 
     job: Job
@@ -71,6 +75,7 @@ class Claim:
     entry_id: str
     priority: str
     worker: str
+    accepted_s: float = 0.0
 
     @property
     def job_id(self) -> str:
@@ -85,10 +90,12 @@ class Renewal:
     Attributes:
         owned: False when the job went to another worker or is over: stop working on it.
         cancel_requested: The caller wants it stopped; end it with `JobQueue.canceled`.
+        watched: Somebody listens to its events and may want previews.
     """
 
     owned: bool
     cancel_requested: bool
+    watched: bool = False
 
 
 @dataclass(frozen=True)

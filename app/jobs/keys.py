@@ -59,6 +59,10 @@ class Keys:
         """Capped stream of what happened to one job."""
         return f"{self.prefix}events:{job_id}"
 
+    def listening(self, job_id: str) -> str:
+        """There while somebody listens to the events of one job."""
+        return f"{self.prefix}listening:{job_id}"
+
     def image(self, job_id: str) -> str:
         """Bytes of the uploaded photo."""
         return f"{self.prefix}image:{job_id}"
@@ -88,4 +92,5 @@ class Keys:
             self.image(""),
             self.mask(""),
             f"{self.prefix}result:",
+            self.listening(""),
         ]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
@@ -24,12 +23,14 @@ from redis.exceptions import ResponseError
 from app.errors import JobNotFoundError, QueueFullError, QueueMemoryError, ResultGoneError, ResultNotReadyError
 from app.jobs.blobs import BlobStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
-from app.jobs.codec import CodecError, decode_job, encode_findings, encode_job
-from app.jobs.connection import BLOCK_MS, call, connect
+from app.jobs.claiming import Claimer, is_missing_group
+from app.jobs.codec import decode_job, encode_findings, encode_job
+from app.jobs.connection import call, connect
 from app.jobs.job import PRIORITIES, JobState
 from app.jobs.keys import GROUP, Keys
 from app.jobs.notices import NoticeReader
-from app.jobs.scripts import Scripts, Taken
+from app.jobs.previews import Listeners
+from app.jobs.scripts import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from app.jobs.job import Finding, Job
+    from app.jobs.previews import Preview
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo"]
 
@@ -63,10 +65,8 @@ class JobQueue:
         self._blobs = BlobStore(redis)
         self._scripts = Scripts(redis, keys, self.policy)
         self._notices = NoticeReader(redis, keys.notices)
-        self._instance = uuid.uuid4().hex[:8]
-        self._claiming = asyncio.Lock()
-        self._claimed_count = 0
-        self._held: dict[str, set[str]] = {}  # worker name -> entry ids that this process works on
+        self._listeners = Listeners(redis, keys, self.policy.listen_ms)
+        self._claimer = Claimer(redis, keys, self._scripts, self._blobs, self.policy.lease_ms, self.ensure)
 
     @classmethod
     def from_url(cls, url: str, namespace: str = "", policy: QueuePolicy | None = None) -> JobQueue:
@@ -197,6 +197,13 @@ class JobQueue:
         finally:
             self._notices.unsubscribe(job_id, notice)
 
+    async def listen(self, job_id: str) -> None:
+        """Say that somebody listens to the events of a job; say so again within `QueuePolicy.listen_ms`.
+
+        Until that time is over workers put previews into the job's events: type "preview", the newest one only.
+        """
+        await self._listeners.listen(job_id)
+
     async def depth(self) -> dict[str, int]:
         """Give the number of queued jobs per priority."""
         return {priority: int(await call(self._redis, "ZCARD", self._keys.queued(priority))) for priority in PRIORITIES}
@@ -233,58 +240,11 @@ class JobQueue:
         Returns:
             What was taken, at most `limit`; empty when the time is up.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + block_ms / 1000
-        while limit > 0:
-            claims, last_ids = await self._claim_now(worker, limit)
-            left_ms = int((deadline - loop.time()) * 1000)
-            if claims or left_ms <= 0:
-                return claims
-            # Wakes for new entries without taking them: should the answer get lost, nothing is lost with it. Short
-            # slices, because the end of another worker's lease wakes nobody.
-            block = max(1, min(left_ms, BLOCK_MS, self.policy.lease_ms // 4))
-            streams = [self._keys.stream(priority) for priority in PRIORITIES]
-            await call(self._redis, "XREAD", "BLOCK", block, "STREAMS", *streams, *last_ids)
-        return []
-
-    async def _claim_now(self, worker: str, limit: int) -> tuple[list[Claim], list[bytes]]:
-        held = self._held.setdefault(worker, set())
-        async with self._claiming:  # a second claim would take what the first one's answer is bringing for lost
-            try:
-                taken, last_ids = await self._scripts.claim(
-                    worker, self._instance, limit, self._claimed_count, tuple(held)
-                )
-            except ResponseError as error:
-                if not _is_missing_group(error):
-                    raise
-                await self.ensure()
-                taken, last_ids = await self._scripts.claim(
-                    worker, self._instance, limit, self._claimed_count, tuple(held)
-                )
-            loaded = [await self._load(worker, item) for item in taken]
-            claims = [claim for claim in loaded if claim is not None]
-            # Only now: what an error above kept from the caller counts as lost and is given again by the next claim.
-            held.update(claim.entry_id for claim in claims)
-            self._claimed_count += len(claims)
-        return claims, last_ids
-
-    async def _load(self, worker: str, taken: Taken) -> Claim | None:
-        try:
-            job = decode_job(taken.fields)
-        except CodecError as error:
-            # Written by another release: a worker of that one may be able to read it.
-            await self._scripts.fail(taken, "record_unreadable", str(error), retryable=True)
-            return None
-        image = await self._blobs.get(self._keys.image(job.id))
-        mask = await self._blobs.get(self._keys.mask(job.id))
-        if image is None:
-            await self._scripts.fail(taken, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
-            return None
-        return Claim(job, image, mask, taken.fence, taken.entry_id, taken.priority, worker)
+        return await self._claimer.claim(worker, limit, block_ms)
 
     async def renew(self, claim: Claim) -> Renewal:
         """Prolong the lease by its full length; call it every quarter of the lease."""
-        return self._renewal(claim, await self._scripts.renew(claim))
+        return self._noted(claim, await self._scripts.renew(claim))
 
     async def progress(
         self,
@@ -300,13 +260,20 @@ class JobQueue:
         It does not prolong the lease.
         """
         text = "" if findings is None else encode_findings(findings)
-        answer = await self._scripts.progress(claim, step, steps_total, caption or "", text, model or "")
-        return self._renewal(claim, answer)
+        renewal = await self._scripts.progress(claim, step, steps_total, caption or "", text, model or "")
+        return self._noted(claim, renewal)
 
-    def _renewal(self, claim: Claim, answer: tuple[bool, bool]) -> Renewal:
-        if not answer[0]:
-            self._release(claim)
-        return Renewal(*answer)
+    async def preview(self, claim: Claim, preview: Preview) -> Renewal:
+        """Show how the photo looks by now to whoever listens, and answer as `renew` does.
+
+        It takes the place of the preview before. Without effect when nobody listens or the claim is stale.
+        """
+        return self._noted(claim, await self._scripts.preview(claim, preview))
+
+    def _noted(self, claim: Claim, renewal: Renewal) -> Renewal:
+        if not renewal.owned:
+            self._claimer.release(claim)
+        return renewal
 
     async def finish(
         self,
@@ -333,7 +300,7 @@ class JobQueue:
         done = await self._scripts.finish(
             claim, media_type, caption or "", encode_findings(findings), steps_total, model or "", data
         )
-        self._release(claim)
+        self._claimer.release(claim)
         if not done:
             await self._blobs.delete(name)
         return done
@@ -345,23 +312,20 @@ class JobQueue:
             False when the claim is stale.
         """
         done = await self._scripts.fail(claim, code, detail, retryable)
-        self._release(claim)
+        self._claimer.release(claim)
         return done
 
     async def canceled(self, claim: Claim) -> bool:
         """End the job as canceled; False when the claim is stale."""
         done = await self._scripts.canceled(claim)
-        self._release(claim)
+        self._claimer.release(claim)
         return done
 
     async def hand_back(self, claim: Claim) -> bool:
         """Give the job to whoever asks next, without counting the delivery; False when the claim is stale."""
         done = await self._scripts.hand_back(claim)
-        self._release(claim)
+        self._claimer.release(claim)
         return done
-
-    def _release(self, claim: Claim) -> None:
-        self._held.get(claim.worker, set()).discard(claim.entry_id)
 
     async def announce(
         self, worker: str, ready: bool, model: str, ttl_ms: int, models: Sequence[str] | None = None
@@ -382,12 +346,8 @@ class JobQueue:
         try:
             await self._scripts.retire(worker)
         except ResponseError as error:
-            if not _is_missing_group(error):
+            if not is_missing_group(error):
                 raise
             await self.ensure()
             await self._scripts.retire(worker)
-        self._held.pop(worker, None)
-
-
-def _is_missing_group(error: ResponseError) -> bool:
-    return "NOGROUP" in str(error) or "no such key" in str(error)
+        self._claimer.forget(worker)

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from app.jobs.claim import Renewal
 from app.jobs.connection import translated_errors
 from app.jobs.keys import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio import Redis
 
     from app.jobs.claim import Claim, QueuePolicy
     from app.jobs.keys import Keys
+    from app.jobs.previews import Preview
 
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
-    "retire",
+    "retire", "preview",
 )  # fmt: skip
 
 
@@ -31,12 +33,14 @@ class Taken:
         priority: Stream from which it came.
         entry_id: Entry in that stream.
         fence: Attempt number.
+        age_ms: Time since the job was accepted, by the server's clock.
         fields: The job's hash.
     """
 
     priority: str
     entry_id: str
     fence: int
+    age_ms: int
     fields: Mapping[bytes, bytes]
 
     @property
@@ -106,22 +110,26 @@ class Scripts:
         """
         rows, *last_ids = await self._run("claim", worker, instance, limit, tick, self._policy.batch_every, *held)
         taken = [
-            Taken(priority.decode(), entry.decode(), fence, dict(zip(flat[::2], flat[1::2], strict=True)))
-            for priority, entry, fence, flat in rows
+            Taken(priority.decode(), entry.decode(), fence, age_ms, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for priority, entry, fence, age_ms, flat in rows
         ]
         return taken, last_ids
 
-    async def renew(self, claim: Claim) -> tuple[bool, bool]:
-        """Prolong a lease; gives (owned, cancel requested)."""
-        owned, cancel = await self._run("renew", *_held(claim), claim.priority, claim.worker)
-        return owned == 1, cancel == 1
+    async def renew(self, claim: Claim) -> Renewal:
+        """Prolong a lease."""
+        return _renewal(await self._run("renew", *_held(claim), claim.priority, claim.worker))
 
     async def progress(
         self, claim: Claim, step: int, steps_total: int, caption: str, findings: str, model: str
-    ) -> tuple[bool, bool]:
-        """Record a step; empty texts mean unchanged; gives (owned, cancel requested)."""
-        owned, cancel = await self._run("progress", *_held(claim), step, steps_total, caption, findings, model)
-        return owned == 1, cancel == 1
+    ) -> Renewal:
+        """Record a step; empty texts mean unchanged."""
+        return _renewal(await self._run("progress", *_held(claim), step, steps_total, caption, findings, model))
+
+    async def preview(self, claim: Claim, preview: Preview) -> Renewal:
+        """Put a preview in the place of the one before; without effect when nobody listens."""
+        size = preview.width, preview.height
+        about = (preview.step, preview.steps_total, *size, preview.media_type)
+        return _renewal(await self._run("preview", *_held(claim), *about, preview.data))
 
     async def finish(
         self, claim: Claim, media_type: str, caption: str, findings: str, steps_total: int, model: str, data: bytes
@@ -153,6 +161,10 @@ class Scripts:
     async def retire(self, worker: str) -> int:
         """Forget a worker; gives the number of jobs handed back."""
         return int(await self._run("retire", worker))
+
+
+def _renewal(answer: Sequence[int]) -> Renewal:
+    return Renewal(*(word == 1 for word in answer))
 
 
 def _held(claim: Claim | Taken) -> tuple[str, int, str]:

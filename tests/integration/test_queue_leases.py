@@ -140,7 +140,7 @@ async def test_answer_lost_on_the_way_is_given_again_and_not_counted(redis_url: 
         await queue.ensure()
         job = await submit(queue)
         # The same call as a claim makes, with its answer thrown away.
-        await queue._scripts.claim("ada", queue._instance, 1, 0, ())
+        await queue._scripts.claim("ada", queue._claimer.instance, 1, 0, ())
         assert (await queue.get(job.id)).state is JobState.RUNNING
         claim = await take(queue, "ada")
         assert claim.fence == 2

@@ -1,7 +1,7 @@
 -- Takes up to `limit` jobs for a worker: first those whose lease ran out, then new ones.
 -- Args: worker, instance, limit, tick, batch_every, then entry ids that the process holds.
 -- Gives {claims, last id of the interactive stream, last id of the batch stream}; a claim is
--- {priority, entry, fence, flat record}.
+-- {priority, entry, fence, age in ms, flat record}.
 local worker, owner = arg(1), arg(1) .. "/" .. arg(2)
 local limit, tick, batch_every = tonumber(arg(3)), tonumber(arg(4)), tonumber(arg(5))
 local held, held_count = {}, 0
@@ -46,7 +46,9 @@ local function take(priority, entry, id, is_lost_answer)
   redis.call("HSETNX", key, "started_ms", NOW)
   redis.call("ZREM", QUEUED[priority], id)
   emit(id, "state", { state = "running", attempt = fence })
-  claims[#claims + 1] = { priority, entry, fence, redis.call("HGETALL", key) }
+  -- Both times by this server's clock; a record of an earlier release has only that of the API.
+  local accepted_ms = tonumber(redis.call("HGET", key, "accepted_ms") or job.created_ms)
+  claims[#claims + 1] = { priority, entry, fence, math.max(0, NOW - accepted_ms), redis.call("HGETALL", key) }
 end
 
 local function retake(priority, entry, is_lost_answer)

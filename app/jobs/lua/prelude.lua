@@ -8,7 +8,7 @@
 local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
 local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
 local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
-local JOB, EVENTS, IMAGE, MASK, RESULT = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local JOB, EVENTS, IMAGE, MASK, RESULT, LISTEN = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
@@ -38,9 +38,32 @@ local function load_job(id)
   }
 end
 
-local function emit(id, kind, data)
+-- Adds an event, with bytes if there are any, and gives its id.
+local function emit(id, kind, data, bytes)
   data.at_ms = NOW
-  redis.call("XADD", EVENTS .. id, "MAXLEN", "=", EVENT_MAXLEN, "*", "type", kind, "data", cjson.encode(data))
+  return redis.call(
+    "XADD", EVENTS .. id, "MAXLEN", "=", EVENT_MAXLEN, "*",
+    "type", kind, "data", cjson.encode(data), unpack(bytes and { "bytes", bytes } or {})
+  )
+end
+
+-- Takes the job's preview out of its events; only the newest one is kept, and none after the end.
+local function drop_preview(id)
+  local event = redis.call("HGET", JOB .. id, "preview")
+  if event then
+    redis.call("XDEL", EVENTS .. id, event)
+    redis.call("HDEL", JOB .. id, "preview")
+  end
+end
+
+-- Whether somebody listens to the job's events; see `JobQueue.listen`.
+local function is_watched(id)
+  return redis.call("EXISTS", LISTEN .. id) == 1
+end
+
+-- What a worker is told about a job that it holds: {owned, cancel requested, watched} as 0 or 1.
+local function renewal(job)
+  return { 1, job.cancel_requested and 1 or 0, is_watched(job.id) and 1 or 0 }
 end
 
 -- Only ever called for an entry that was delivered: deleting an undelivered one would break the group's lag.
@@ -54,6 +77,7 @@ local function conclude(job, state, fields)
   local key = JOB .. job.id
   local keep_ms = RECORD_MS
   redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
+  drop_preview(job.id)
   redis.call("HSET", key, "state", state, "finished_ms", NOW, unpack(fields or {}))
   redis.call("HDEL", key, "owner")
   if state == "succeeded" then

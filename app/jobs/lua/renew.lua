@@ -1,13 +1,13 @@
--- Prolongs a lease. Args: id, fence, entry, priority, worker. Gives {owned, cancel requested} as 0 or 1.
+-- Prolongs a lease. Args: id, fence, entry, priority, worker. Gives {owned, cancel requested, watched} as 0 or 1.
 local entry, stream, worker = arg(3), STREAM[arg(4)], arg(5)
 local job = load_held(arg(1), arg(2), entry)
 if not job then
-  return { 0, 0 }
+  return { 0, 0, 0 }
 end
 local pending = redis.call("XPENDING", stream, GROUP, entry, entry, 1)
 if pending[1] and pending[1][2] ~= worker then
-  return { 0, 0 }
+  return { 0, 0, 0 }
 end
 -- JUSTID: no further delivery is counted. FORCE: restores a pending row that was removed by hand.
 redis.call("XCLAIM", stream, GROUP, worker, 0, entry, "FORCE", "JUSTID")
-return { 1, job.cancel_requested and 1 or 0 }
+return renewal(job)

@@ -23,7 +23,8 @@ end
 redis.call("PERSIST", IMAGE .. id)
 redis.call("PERSIST", MASK .. id)
 local entry = redis.call("XADD", STREAM[priority], "*", "job", id)
-redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, unpack(fields))
+-- By this clock, which claims read too: created_ms is by the clock of the API's machine.
+redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, "accepted_ms", NOW, unpack(fields))
 redis.call("ZADD", QUEUED[priority], created_ms, id)
 emit(id, "state", { state = "queued", attempt = 0 })
 return { "ok", queued + 1 }

@@ -5,7 +5,14 @@ from app.jobs.keys import Keys
 
 def all_names(keys: Keys) -> list[str]:
     job = "0" * 32
-    per_job = [keys.job(job), keys.events(job), keys.image(job), keys.mask(job), keys.result(job, 3)]
+    per_job = [
+        keys.job(job),
+        keys.events(job),
+        keys.image(job),
+        keys.mask(job),
+        keys.result(job, 3),
+        keys.listening(job),
+    ]
     return keys.script_keys() + per_job
 
 
@@ -21,5 +28,12 @@ def test_names_differ_within_and_between_namespaces() -> None:
 def test_script_keys_are_the_beginnings_of_the_names_of_jobs() -> None:
     keys = Keys("x")
     beginnings = keys.script_keys()[7:]
-    for name in (keys.job("a"), keys.events("a"), keys.image("a"), keys.mask("a"), keys.result("a", 1)):
+    for name in (
+        keys.job("a"),
+        keys.events("a"),
+        keys.image("a"),
+        keys.mask("a"),
+        keys.result("a", 1),
+        keys.listening("a"),
+    ):
         assert sum(name.startswith(beginning) for beginning in beginnings) == 1

@@ -1,0 +1,121 @@
+"""How a worker takes jobs: those whose lease ran out (or whose answer got lost) first, then new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from app.jobs.claim import Claim
+from app.jobs.codec import CodecError, decode_job
+from app.jobs.connection import BLOCK_MS, call
+from app.jobs.job import PRIORITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
+
+    from app.jobs.blobs import BlobStore
+    from app.jobs.keys import Keys
+    from app.jobs.scripts import Scripts, Taken
+
+
+class Claimer:
+    """Takes jobs for the workers of this process and knows which entries they hold.
+
+    Args:
+        redis: Client that gives bytes.
+        keys: Names of the keys.
+        scripts: The scripts of the queue.
+        blobs: Where uploads are.
+        lease_ms: Time without a renewal after which another worker may take a running job.
+        ensure: Creates the groups when they are missing.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        scripts: Scripts,
+        blobs: BlobStore,
+        lease_ms: int,
+        ensure: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.instance = uuid.uuid4().hex[:8]  # tells this process from an earlier one of the same name
+        self._redis, self._keys, self._scripts, self._blobs = redis, keys, scripts, blobs
+        self._lease_ms = lease_ms
+        self._ensure = ensure
+        self._claiming = asyncio.Lock()
+        self._claimed_count = 0
+        self._held: dict[str, set[str]] = {}  # worker name -> entry ids that this process works on
+
+    async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
+        """Take up to `limit` jobs; see `JobQueue.claim`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + block_ms / 1000
+        while limit > 0:
+            claims, last_ids = await self._claim_now(worker, limit)
+            left_ms = int((deadline - loop.time()) * 1000)
+            if claims or left_ms <= 0:
+                return claims
+            # Wakes for new entries without taking them: should the answer get lost, nothing is lost with it. Short
+            # slices, because the end of another worker's lease wakes nobody.
+            block = max(1, min(left_ms, BLOCK_MS, self._lease_ms // 4))
+            streams = [self._keys.stream(priority) for priority in PRIORITIES]
+            await call(self._redis, "XREAD", "BLOCK", block, "STREAMS", *streams, *last_ids)
+        return []
+
+    def release(self, claim: Claim) -> None:
+        """Note that this process no longer works on a claim."""
+        self._held.get(claim.worker, set()).discard(claim.entry_id)
+
+    def forget(self, worker: str) -> None:
+        """Note that a worker of this process is gone."""
+        self._held.pop(worker, None)
+
+    async def _claim_now(self, worker: str, limit: int) -> tuple[list[Claim], list[bytes]]:
+        held = self._held.setdefault(worker, set())
+        async with self._claiming:  # a second claim would take what the first one's answer is bringing for lost
+            asked_s = time.monotonic()
+            try:
+                taken, last_ids = await self._scripts.claim(
+                    worker, self.instance, limit, self._claimed_count, tuple(held)
+                )
+            except ResponseError as error:
+                if not is_missing_group(error):
+                    raise
+                await self._ensure()
+                asked_s = time.monotonic()
+                taken, last_ids = await self._scripts.claim(
+                    worker, self.instance, limit, self._claimed_count, tuple(held)
+                )
+            loaded = [await self._load(worker, item, asked_s) for item in taken]
+            claims = [claim for claim in loaded if claim is not None]
+            # Only now: what an error above kept from the caller counts as lost and is given again by the next claim.
+            held.update(claim.entry_id for claim in claims)
+            self._claimed_count += len(claims)
+        return claims, last_ids
+
+    async def _load(self, worker: str, taken: Taken, asked_s: float) -> Claim | None:
+        try:
+            job = decode_job(taken.fields)
+        except CodecError as error:
+            # Written by another release: a worker of that one may be able to read it.
+            await self._scripts.fail(taken, "record_unreadable", str(error), retryable=True)
+            return None
+        image = await self._blobs.get(self._keys.image(job.id))
+        mask = await self._blobs.get(self._keys.mask(job.id))
+        if image is None:
+            await self._scripts.fail(taken, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
+            return None
+        accepted_s = asked_s - taken.age_ms / 1000
+        return Claim(job, image, mask, taken.fence, taken.entry_id, taken.priority, worker, accepted_s)
+
+
+def is_missing_group(error: ResponseError) -> bool:
+    """Say whether an error means that streams and groups are not there yet."""
+    return "NOGROUP" in str(error) or "no such key" in str(error)
