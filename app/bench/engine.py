@@ -6,30 +6,22 @@ a noisy machine harms all alike; figures are medians over the turns.
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from app.bench.decoded import copy_of, make_photos
 from app.bench.network import make_forward, wait_for
-from app.images import Photo
+from app.bench.photos import Size
+from app.bench.whole import STATIC_BATCH, group_equals, restore_whole
 from app.jobs.job import RestoreOptions
 from app.worker.engine import Engine, EnginePolicy, JobShape
-from app.worker.pixels import to_tensor
 from app.worker.runner import Runner
 from app.worker.stages import DecodedPhoto
 from app.worker.workbench import padded_tiles
-from model.diffusion.context import Context
-from model.vlm.views import mirror_to
-
-Size = tuple[int, int]
-
-STATIC_BATCH = 4
-"""Photos that static batching waits for."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +55,50 @@ class Overhead:
         """Engine over network; the goal is 1.05 or less."""
         return self.engine_s / self.network_s
 
+    @property
+    def tile_steps_per_s(self) -> float:
+        """Rate of the engine."""
+        return self.tile_steps / self.engine_s
 
-def measure_overhead(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int = 3) -> Overhead:
-    """Time the same tile-steps through engine and runner, and through the network alone.
+
+def measure_overheads(
+    runner: Runner, sets: Mapping[str, Sequence[Size]], steps: int, rounds: int = 3
+) -> dict[str, Overhead]:
+    """Time the same tile-steps through engine and runner, and through the network alone, for sets of photos in turns.
 
     The engine's time holds choosing, gathering, blending and the scheduler's steps; not decoding, analysis, encoding.
+
+    Args:
+        runner: Loaded and warm.
+        sets: Sizes of photos by the name of the set.
+        steps: Denoising steps of every photo.
+        rounds: Turns; times are medians over them.
     """
-    engine_s: list[float] = []
-    network_s: list[float] = []
-    batch_sizes: list[int] = []
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sets}
+    batches: dict[str, list[int]] = {}
     forwards: dict[int, Callable[[], torch.Tensor]] = {}
     for _ in range(rounds):
-        engine = _begin_all(runner, make_photos(sizes), steps)
-        batch_sizes = []
-        started = time.perf_counter()
-        for batch in _run_to_the_end(runner, engine):
-            batch_sizes.append(batch)
-        wait_for(runner.restorer.device)
-        engine_s.append(time.perf_counter() - started)
-        buckets = [size + padded_tiles(size) for size in batch_sizes]
-        for bucket in set(buckets) - set(forwards):
-            forwards[bucket] = make_forward(runner.restorer, bucket)
-            forwards[bucket]()
-        started = time.perf_counter()
-        for bucket in buckets:
-            forwards[bucket]()
-        wait_for(runner.restorer.device)
-        network_s.append(time.perf_counter() - started)
-    return Overhead(statistics.median(engine_s), statistics.median(network_s), sum(batch_sizes), len(batch_sizes))
+        for name, sizes in sets.items():
+            engine = begin_all(runner, make_photos(sizes), steps)
+            started = time.perf_counter()
+            batches[name] = list(run_to_the_end(runner, engine))
+            wait_for(runner.restorer.device)
+            engine_s = time.perf_counter() - started
+            buckets = [size + padded_tiles(size) for size in batches[name]]
+            for bucket in set(buckets) - set(forwards):
+                forwards[bucket] = make_forward(runner.restorer, bucket)
+                forwards[bucket]()
+            wait_for(runner.restorer.device)
+            started = time.perf_counter()
+            for bucket in buckets:
+                forwards[bucket]()
+            wait_for(runner.restorer.device)
+            spent[name].append((engine_s, time.perf_counter() - started))
+    found = {}
+    for name, times in spent.items():
+        engine_s, network_s = (statistics.median(column) for column in zip(*times, strict=True))
+        found[name] = Overhead(engine_s, network_s, sum(batches[name]), len(batches[name]))
+    return found
 
 
 def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int = 3) -> list[WayRow]:
@@ -104,19 +112,19 @@ def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int 
     The last two do not tile, so their memory grows with the photo.
     """
     ways: dict[str, Callable[[Sequence[DecodedPhoto]], int]] = {
-        "step-level batching": lambda photos: _together(runner, photos, steps),
-        "one at a time": lambda photos: sum(_together(runner, [photo], steps) for photo in photos),
+        "step-level batching": lambda photos: sum(serve_in_batches(runner, photos, steps)),
+        "one at a time": lambda photos: sum(sum(serve_in_batches(runner, [photo], steps)) for photo in photos),
         "static batches of equals": lambda photos: sum(
-            _whole(runner, group, steps) for group in _equals(photos, STATIC_BATCH)
+            restore_whole(runner, group, steps) for group in group_equals(photos, STATIC_BATCH)
         ),
-        "plain pipeline loop": lambda photos: sum(_whole(runner, [photo], steps) for photo in photos),
+        "plain pipeline loop": lambda photos: sum(restore_whole(runner, [photo], steps) for photo in photos),
     }
     photos = make_photos(sizes)
     spent: dict[str, list[float]] = {name: [] for name in ways}
     forwards = {}
     for _ in range(rounds):
         for name, way in ways.items():
-            fresh = [DecodedPhoto(photo.photo, photo.image.clone(), None) for photo in photos]  # a state may keep them
+            fresh = [copy_of(photo) for photo in photos]
             started = time.perf_counter()
             forwards[name] = way(fresh)
             wait_for(runner.restorer.device)
@@ -128,17 +136,13 @@ def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int 
     ]
 
 
-def make_photos(sizes: Sequence[Size]) -> list[DecodedPhoto]:
-    """Photos of slopes and grain: the time does not depend on what a photo shows."""
-    return [_decoded(width, height, index) for index, (width, height) in enumerate(sizes)]
+def serve_in_batches(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> Iterator[int]:
+    """Restore photos through the engine, all at once; gives the tiles of each batch."""
+    yield from run_to_the_end(runner, begin_all(runner, photos, steps))
 
 
-def _together(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> int:
-    engine = _begin_all(runner, photos, steps)
-    return sum(_run_to_the_end(runner, engine))
-
-
-def _begin_all(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> Engine:
+def begin_all(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> Engine:
+    """An engine with these photos admitted, each looked at and set up in the runner."""
     engine = Engine(EnginePolicy(runner.batch_tiles))
     for index, photo in enumerate(photos):
         name = f"bench-{index}"
@@ -147,7 +151,7 @@ def _begin_all(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> En
     return engine
 
 
-def _run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:
+def run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:
     """Run batch after batch; gives the tiles of each."""
     while batch := engine.next_batch():
         report = runner.run(batch)
@@ -159,49 +163,3 @@ def _run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:
                 runner.finish(job_id)
                 engine.remove(job_id)
         yield len(batch)
-
-
-@torch.inference_mode()
-def _whole(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> int:
-    """Restore whole photos of one size together, without tiles; gives the photos it forwarded, counted per step.
-
-    Sides are mirrored up to what the network takes.
-    """
-    restorer = runner.restorer
-    unit = restorer.config.network.stem_factor * 2 ** (len(restorer.config.network.widths) - 1)
-    contexts = [restorer.analyze(photo.image).context for photo in photos]
-    context = Context(torch.cat([c.tokens for c in contexts]), torch.cat([c.embedding for c in contexts]))
-    image = torch.cat([photo.image for photo in photos]).to(restorer.device)
-    height, width = (-(-side // unit) * unit for side in image.shape[2:])
-    image = mirror_to(image, height, width)
-    restorer.scheduler.set_timesteps(steps)
-    times = [*restorer.scheduler.timesteps.tolist(), 0]
-    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(restorer.device)
-    state, mask = image + restorer.scheduler.noise_level * noise, torch.zeros_like(image[:, :1])
-    half = restorer.device.type == "cuda"
-    for now, following in itertools.pairwise(times):
-        at = torch.full((len(photos),), now, device=restorer.device)
-        with torch.autocast(restorer.device.type, torch.bfloat16, enabled=half):
-            estimate = restorer.network(state, image, mask, at, context)
-        stepped = restorer.scheduler.step(
-            estimate.float().clamp(0, 1), now, state, image, previous_timestep=following, return_dict=False
-        )
-        state = stepped[0]
-    return len(photos) * steps
-
-
-def _equals(photos: Sequence[DecodedPhoto], most: int) -> Iterator[list[DecodedPhoto]]:
-    """Groups of up to `most` photos of one size."""
-    by_size: dict[tuple[int, ...], list[DecodedPhoto]] = {}
-    for photo in photos:
-        by_size.setdefault(tuple(photo.image.shape), []).append(photo)
-    for equals in by_size.values():
-        for first in range(0, len(equals), most):
-            yield equals[first : first + most]
-
-
-def _decoded(width: int, height: int, seed: int) -> DecodedPhoto:
-    rows, columns = np.mgrid[0:height, 0:width]
-    grain = np.random.default_rng(seed).integers(0, 32, (height, width, 3))
-    pixels = (np.stack([rows, columns, rows + columns], -1) % 224 + grain).astype(np.uint8)
-    return DecodedPhoto(Photo(pixels, None, False, None, None, "png"), to_tensor(pixels), None)

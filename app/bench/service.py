@@ -5,28 +5,19 @@ Latencies are the service's own (acceptance to the end of the job), so that neit
 
 from __future__ import annotations
 
-import io
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-from PIL import Image
-
 from app.bench.arrivals import Arrival, Latency, summarize
+from app.bench.photos import SIZES, Size, make_file
 from app.client import RemoteJob, VlmirClient
 from app.errors import JobFailedError
 from app.jobs.job import JobState
 
-SIZES: dict[str, tuple[int, int]] = {
-    "thumbnail": (256, 256),
-    "512": (512, 512),
-    "2 MP": (1600, 1200),
-    "24 MP": (6000, 4000),
-}
 _LONGEST_S = 1800.0
 _MOST_IN_FLIGHT = 64
 
@@ -52,9 +43,50 @@ class Load:
     latencies: tuple[Latency, ...]
 
 
+@dataclass(frozen=True)
+class Company:
+    """What small jobs and a large one do to each other.
+
+    Attributes:
+        idle: Latencies of small jobs on an idle service.
+        beside: Likewise, while the large one ran.
+        large_alone_s: Latency of the large job on an idle service.
+        large_beside_s: Likewise, with the small jobs.
+        large_tile_steps: Work of the large job.
+        small_tile_steps: Work of all small jobs that ran beside it.
+    """
+
+    idle: Latency
+    beside: Latency
+    large_alone_s: float
+    large_beside_s: float
+    large_tile_steps: int
+    small_tile_steps: int
+
+    @property
+    def small_ratio(self) -> float:
+        """A small job's p95 beside the large one over its p95 alone; the goal is 2 at most."""
+        return self.beside.p95_s / self.idle.p95_s
+
+    @property
+    def slowdown(self) -> float:
+        """How many times longer the large job took in company."""
+        return self.large_beside_s / self.large_alone_s
+
+    @property
+    def slowdown_by_work(self) -> float:
+        """How many times longer it must take, since the device runs the small jobs' tile-steps too."""
+        return 1 + self.small_tile_steps / self.large_tile_steps
+
+    @property
+    def excess(self) -> float:
+        """What the large job lost beyond that, as a share; the goal is 0.1 at most."""
+        return self.slowdown / self.slowdown_by_work - 1
+
+
 def closed_loop(url: str, sizes: Sequence[str], clients: int, jobs: int) -> Load:
     """`clients` callers that each wait for their photo before they send the next, `jobs` in all, sizes in turn."""
-    photos = {size: make_photo(SIZES[size]) for size in set(sizes)}
+    photos = {size: make_file(SIZES[size], 0) for size in set(sizes)}
     order = list(itertools.islice(itertools.cycle(sizes), jobs))
     started = time.monotonic()
     with VlmirClient(url) as client, ThreadPoolExecutor(clients) as pool:
@@ -64,7 +96,7 @@ def closed_loop(url: str, sizes: Sequence[str], clients: int, jobs: int) -> Load
 
 def open_loop(url: str, arrivals: Sequence[Arrival], name: str) -> Load:
     """Photos that come at their times, whether or not the service keeps up (up to 64 in flight)."""
-    photos = {size: make_photo(SIZES[size]) for size in {arrival.size for arrival in arrivals}}
+    photos = {size: make_file(SIZES[size], 0) for size in {arrival.size for arrival in arrivals}}
     started = time.monotonic()
     with VlmirClient(url) as client, ThreadPoolExecutor(_MOST_IN_FLIGHT) as pool:
         waiting = []
@@ -75,42 +107,42 @@ def open_loop(url: str, arrivals: Sequence[Arrival], name: str) -> Load:
     return _load(name, time.monotonic() - started, ended)
 
 
-def small_beside_large(url: str, small: str, large: str, jobs: int) -> Mapping[str, Latency]:
-    """Latency of small jobs sent one after the other, on an idle service and while one large job runs.
+def small_beside_large(url: str, small: str, large: str, jobs: int, count_tiles: Callable[[Size], int]) -> Company:
+    """Small jobs, one after the other, on an idle service and beside one large job; that one alone, and beside them.
+
+    Args:
+        url: Of the service.
+        small: Size of the small photos.
+        large: Size of the large one.
+        jobs: Small jobs in each part, fewer beside the large one if that ends sooner.
+        count_tiles: Gives the tiles of a photo, to say how much work each job is.
 
     Raises:
         JobFailedError: A job failed, or none ended while the large one ran.
     """
-    alone = closed_loop(url, [small], 1, jobs)
-    if alone.failed:
-        raise JobFailedError(f"{alone.failed} of {jobs} small jobs failed on an idle service.")
-    idle = alone.latencies[0]
+    photo, photos = make_file(SIZES[large], 0), [make_file(SIZES[small], index) for index in range(jobs)]
     with VlmirClient(url) as client:
-        running = client.submit(make_photo(SIZES[large]), seed=1)
-        latencies: list[tuple[str, float]] = []
-        while client.job(running).state in (JobState.QUEUED, JobState.RUNNING) and len(latencies) < jobs:
-            job = _serve(client, make_photo(SIZES[small]))
-            if job.state is not JobState.SUCCEEDED:
-                raise JobFailedError(f"A small job ended as {job.state.value}: its latency would mean nothing.")
+        idle = [_succeed(client, small_photo) for small_photo in photos]
+        alone = _succeed(client, photo)
+        running = client.submit(photo, seed=1)
+        beside: list[RemoteJob] = []
+        while client.job(running).state in (JobState.QUEUED, JobState.RUNNING) and len(beside) < jobs:
+            job = _succeed(client, photos[len(beside)])
             if client.job(running).state is JobState.RUNNING:  # those that outlived it had company for a part only
-                latencies.append((small, latency_s(job)))
+                beside.append(job)
         ended = client.wait(running, timeout_s=_LONGEST_S)
-    if ended.state is not JobState.SUCCEEDED or not latencies:
+    if ended.state is not JobState.SUCCEEDED or not beside:
         raise JobFailedError(
-            f"The {large} job ended as {ended.state.value}, {len(latencies)} small jobs beside it: nothing to compare."
+            f"The {large} job ended as {ended.state.value}, {len(beside)} small jobs beside it: nothing to compare."
         )
-    return {"idle": idle, f"beside {large}": next(summarize(latencies))}
-
-
-def make_photo(size: tuple[int, int]) -> bytes:
-    """A JPEG of slopes and grain."""
-    width, height = size
-    rows, columns = np.mgrid[0:height, 0:width]
-    grain = np.random.default_rng(width).integers(0, 24, (height, width, 1))
-    pixels = (np.stack([rows // 4, columns // 4, (rows + columns) // 8], -1) % 224 + grain).astype(np.uint8)
-    target = io.BytesIO()
-    Image.fromarray(pixels).save(target, "JPEG", quality=88)
-    return target.getvalue()
+    return Company(
+        idle=next(summarize([(small, latency_s(job)) for job in idle])),
+        beside=next(summarize([(small, latency_s(job)) for job in beside])),
+        large_alone_s=latency_s(alone),
+        large_beside_s=latency_s(ended),
+        large_tile_steps=count_tiles(SIZES[large]) * (ended.steps_total or 1),
+        small_tile_steps=sum(count_tiles(SIZES[small]) * (job.steps_total or 1) for job in beside),
+    )
 
 
 def latency_s(job: RemoteJob) -> float:
@@ -122,6 +154,13 @@ def latency_s(job: RemoteJob) -> float:
 
 def _serve(client: VlmirClient, photo: bytes) -> RemoteJob:
     return client.wait(client.submit(photo), timeout_s=_LONGEST_S)
+
+
+def _succeed(client: VlmirClient, photo: bytes) -> RemoteJob:
+    job = _serve(client, photo)
+    if job.state is not JobState.SUCCEEDED:
+        raise JobFailedError(f"A job ended as {job.state.value} ({job.error_detail}): its latency would mean nothing.")
+    return job
 
 
 def _load(name: str, seconds: float, ended: Sequence[tuple[str, RemoteJob]]) -> Load:

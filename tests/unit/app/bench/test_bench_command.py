@@ -41,5 +41,52 @@ def test_figures_are_printed_and_written(tmp_path: Path) -> None:
     options = ["--model", "tiny", "--jobs", "2", "--side", "64", "--steps", "1", "--batch-tiles", "2", "--rounds", "1"]
     result = CliRunner().invoke(app, ["engine", *options, "--json", str(path)])
     assert result.exit_code == 0, result.output
-    assert set(json.loads(path.read_text())["engine"]) == {"batch_tiles", "equal", "mixed"}
+    figures = json.loads(path.read_text())["engine"]
+    assert set(figures) == {"batch_tiles", "equal", "mixed", "mixed_over_equal"}
+    assert figures["mixed_over_equal"] > 0
+    seconds = [way["seconds"] for way in figures["equal"]["ways"]]
+    assert figures["equal"]["over_one_by_one"] == seconds[1] / seconds[0]
     assert "step-level batching" in result.output
+    assert "goal at most 1.05" in result.output
+
+
+def test_arrivals_are_served_by_four_policies_and_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "arrivals.json"
+    options = ["--largest", "thumbnail", "--jobs", "4", "--callers", "2", "--seconds", "3", "--loads", "0.5"]
+    result = CliRunner().invoke(
+        app, ["arrivals", "--model", "tiny", *options, "--steps", "1", "--skip-idle", "--json", str(path)]
+    )
+    assert result.exit_code == 0, result.output
+    rows = json.loads(path.read_text())["arrivals"]
+    assert len(rows) == 2 * 4
+    assert {row["load"] for row in rows} == {"closed loop, 2 callers", "Poisson, 50% of capacity"}
+    result = CliRunner().invoke(app, ["plot", str(path), "--out", str(tmp_path / "charts")])
+    assert result.exit_code == 0, result.output
+    assert sorted(chart.name for chart in (tmp_path / "charts").iterdir()) == [
+        "arrivals-latency-closed-loop-2-callers.png",
+        "arrivals-latency-poisson-50-of-capacity.png",
+        "arrivals-occupancy.png",
+        "arrivals-throughput.png",
+    ]
+
+
+def test_invariance_is_printed_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "invariance.json"
+    options = ["--mixes", "3", "--photos", "3", "--side", "80", "--batch-tiles", "2", "--json", str(path)]
+    result = CliRunner().invoke(app, ["invariance", "--model", "tiny", *options])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(path.read_text())["invariance"]
+    assert figures["mixes"] == 3
+    assert figures["differing_share"] == figures["differing"] / figures["pixels"]
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for options, word in (
+        (["arrivals", "--largest", "huge"], "thumbnail"),
+        (["arrivals", "--loads", "0.6,much"], "numbers"),
+        (["network", "--batches", "0"], "above 0"),
+        (["service", "http://127.0.0.1:1", "--model", "nope"], "nope"),
+    ):
+        result = CliRunner().invoke(app, options)
+        assert result.exit_code == 2
+        assert word in result.output

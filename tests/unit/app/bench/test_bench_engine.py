@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.bench.engine import _equals, compare_ways, make_photos, measure_overhead
+from app.bench.decoded import make_photos
+from app.bench.engine import compare_ways, measure_overheads
 from app.bench.network import measure_network
+from app.bench.whole import group_equals
 from app.images import ImageLimits
 from app.worker.runner import Runner
 
@@ -21,10 +23,13 @@ def runner() -> Runner:
 
 
 def test_the_engine_is_compared_on_all_tile_steps(runner: Runner) -> None:
-    overhead = measure_overhead(runner, SIZES, steps=2, rounds=1)
+    found = measure_overheads(runner, {"mixed": SIZES, "one": SIZES[:1]}, steps=2, rounds=2)
+    overhead = found["mixed"]
     assert overhead.tile_steps == TILE_STEPS
     assert overhead.batches >= TILE_STEPS / runner.batch_tiles
     assert overhead.ratio == overhead.engine_s / overhead.network_s > 0
+    assert overhead.tile_steps_per_s == pytest.approx(TILE_STEPS / overhead.engine_s)
+    assert found["one"].tile_steps == 2
 
 
 def test_every_way_serves_every_photo(runner: Runner) -> None:
@@ -37,7 +42,7 @@ def test_every_way_serves_every_photo(runner: Runner) -> None:
 
 def test_static_batches_hold_photos_of_one_size_and_no_more_than_they_may() -> None:
     photos = make_photos([(64, 64), (32, 64), (64, 64), (64, 64)])
-    groups = list(_equals(photos, 2))
+    groups = list(group_equals(photos, 2))
     assert sorted(len(group) for group in groups) == [1, 1, 2]
     assert all(len({photo.image.shape for photo in group}) == 1 for group in groups)
 
