@@ -144,13 +144,14 @@ class VlmirClient:
             mask: White where the photo is missing; bytes, path or None.
             timeout_s: Longest wait in seconds; None waits without end.
             on_progress: Called with the job whenever it has moved.
-            options: quality, steps, seed, caption, format, model; None means the default of the service.
+            options: quality, steps, seed, caption, format, model, start_within, finish_within (seconds); None means the
+                default of the service.
 
         Returns:
             Bytes of the restored photo.
 
         Raises:
-            JobFailedError: The restoration failed.
+            JobFailedError: The restoration failed; `error_code` is "deadline_exceeded" when it was not done in time.
             JobCanceledError: Somebody canceled it.
             WaitTimeoutError: It takes longer than `timeout_s`; the job goes on.
         """

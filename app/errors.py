@@ -272,6 +272,14 @@ class DeviceMemoryError(ServiceError):
     default_retry_after_s = 10.0
 
 
+class DeadlineExceededError(ServiceError):
+    """The job did not begin, or was not done, within the time that its caller gave it."""
+
+    code = "deadline_exceeded"
+    status = 504
+    title = "The job was not done in time"
+
+
 class ModelUnavailableError(ServiceError):
     """The worker that took the job does not have the model it names: API and workers are not set up alike."""
 

@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.api.problems import ParametersError
 from app.errors import UnknownModelError
@@ -14,6 +15,7 @@ from app.jobs.job import RestoreOptions
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 MAX_CAPTION_CHARS = 500
+MAX_WITHIN_S = 7 * 24 * 3600
 
 
 def _clean_text(text: str) -> str:
@@ -40,6 +42,29 @@ class RestoreParameters(BaseModel):
     model: str | None = Field(
         None, description="Name of a model, one of those at `GET /models`; without it the first of them."
     )
+    start_within: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_WITHIN_S,
+        allow_inf_nan=False,
+        description="Seconds in which the restoration must begin; a job that does not ends as `deadline_exceeded`.",
+    )
+    finish_within: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_WITHIN_S,
+        allow_inf_nan=False,
+        description="Seconds in which the restoration must be done; a job that is not ends as `deadline_exceeded`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_times(self) -> RestoreParameters:
+        start, finish = self.start_within, self.finish_within
+        if start is not None and finish is not None and start > finish:
+            raise PydanticCustomError(
+                "late_start", "start_within is above finish_within; a job must begin before it is done"
+            )
+        return self
 
 
 def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, str]]) -> RestoreOptions:
@@ -67,7 +92,16 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
         given = RestoreParameters.model_construct()
     if errors:
         raise ParametersError(errors)
-    return RestoreOptions(given.quality, given.steps, given.seed, given.caption or None, given.format, given.model)
+    return RestoreOptions(
+        quality=given.quality,
+        steps=given.steps,
+        seed=given.seed,
+        caption=given.caption or None,
+        format=given.format,
+        model=given.model,
+        start_within_s=given.start_within,
+        finish_within_s=given.finish_within,
+    )
 
 
 def check_model(name: str | None, available: tuple[str, ...]) -> None:
@@ -87,6 +121,8 @@ def check_model(name: str | None, available: tuple[str, ...]) -> None:
 
 
 def _explain(item: dict[str, Any]) -> dict[str, str]:
+    if item["type"] == "late_start":  # about two options together
+        return {"field": "start_within", "message": item["msg"]}
     field = _shown(".".join(str(part) for part in item["loc"]))
     if item["type"] == "extra_forbidden":
         known = ", ".join(RestoreParameters.model_fields)

@@ -38,6 +38,8 @@ class OptionsModel(BaseModel):
     caption: str | None
     format: str | None
     model: str | None
+    start_within: float | None = Field(description="Seconds from acceptance in which it must begin.")
+    finish_within: float | None = Field(description="Seconds from acceptance in which it must be done.")
 
 
 class TimingsModel(BaseModel):
@@ -131,6 +133,8 @@ def job_model(request: Request, job: Job) -> JobModel:
             caption=job.options.caption,
             format=job.options.format,
             model=job.options.model,
+            start_within=job.options.start_within_s,
+            finish_within=job.options.finish_within_s,
         ),
         result_media_type=job.result_media_type,
         attempt=job.attempt,

@@ -63,6 +63,8 @@ class Order:
     format: str | None
     model: str | None
     mask: bytes | None
+    start_within: float | None = None
+    finish_within: float | None = None
 
 
 Backend = Callable[[bytes, Order, Progress], tuple[bytes, str]]
@@ -85,6 +87,12 @@ def restore(
     mask: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Image that is white where the photo is missing.")
     ] = None,
+    start_within: Annotated[
+        float | None, typer.Option(metavar="S", help="With --server: give up a photo not begun within S seconds.")
+    ] = None,
+    finish_within: Annotated[
+        float | None, typer.Option(metavar="S", help="With --server: give up a photo not done within S seconds.")
+    ] = None,
 ) -> None:
     """Restore photos. The model runs in this process unless --server names a running service."""
     _check_places(inputs, output, out_dir, mask)
@@ -94,8 +102,22 @@ def restore(
         raise typer.BadParameter(
             f"no format is known by {output.suffix!r}; use {known}, or give --format", param_hint="-o"
         )
+    if server is None and (start_within is not None or finish_within is not None):
+        raise typer.BadParameter(
+            "times are kept by a service; name it with --server", param_hint="--start-within / --finish-within"
+        )
     holes = mask.read_bytes() if mask is not None else None
-    order = Order(quality.value, steps, seed, caption, chosen, model if server is not None else None, holes)
+    order = Order(
+        quality.value,
+        steps,
+        seed,
+        caption,
+        chosen,
+        model if server is not None else None,
+        holes,
+        start_within,
+        finish_within,
+    )
     with stop_on_service_error():
         backend = _through_service(server) if server is not None else _in_process(model)
     failures = _restore_all(inputs, output, out_dir, order, backend)

@@ -71,6 +71,8 @@ class RestoreOptions:
         caption: Description given by the caller, or None to let the model write one.
         format: Output format ("jpeg", "png", "webp", "avif", "tiff"), or None for that of the upload.
         model: Name of one of the service's models, or None for its first one.
+        start_within_s: Seconds from acceptance in which its first step must begin, or None for any time.
+        finish_within_s: Seconds from acceptance in which its last step must be done, or None for any time.
     """
 
     quality: str = "balanced"
@@ -79,6 +81,8 @@ class RestoreOptions:
     caption: str | None = None
     format: str | None = None
     model: str | None = None
+    start_within_s: float | None = None
+    finish_within_s: float | None = None
 
 
 @dataclass(frozen=True)

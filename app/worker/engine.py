@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from app.worker.deadlines import NO_DEADLINE, Deadline
 from app.worker.turns import Turns
 
 
@@ -52,6 +53,7 @@ class JobShape:
         tenant: Whom the work is charged to.
         state_bytes: Memory held from `add` to `remove`.
         model: Whose forward its tiles need.
+        deadline: When it must have begun and be done, by the engine's clock.
     """
 
     job_id: str
@@ -61,6 +63,7 @@ class JobShape:
     tenant: str = "default"
     state_bytes: int = 0
     model: str = ""
+    deadline: Deadline = NO_DEADLINE
 
     def __post_init__(self) -> None:
         if self.tiles < 1 or self.steps < 1 or self.state_bytes < 0:
@@ -96,6 +99,7 @@ class _Entry:
     step: int = 0
     waiting: deque[int] = field(default_factory=deque)  # tiles of this step nobody has taken yet
     running: set[int] = field(default_factory=set)  # tiles of this step in a batch that is not complete
+    has_begun: bool = False  # a tile was handed out at some time
 
     @property
     def is_step_complete(self) -> bool:
@@ -113,7 +117,7 @@ class Engine:
 
     Args:
         policy: Limits and shares.
-        clock: Seconds from any fixed start, for the age of jobs only.
+        clock: Seconds from any fixed start, for ages and deadlines; which tile is next does not depend on it.
     """
 
     def __init__(self, policy: EnginePolicy, clock: Callable[[], float] = time.monotonic) -> None:
@@ -239,6 +243,23 @@ class Engine:
         self._open_step(entry)
         return False
 
+    def overdue(self) -> list[str]:
+        """List the jobs that missed their deadline, in order of admission; they run on until `remove`.
+
+        A job whose last step is done is never overdue.
+        """
+        now_s = self._clock()
+        return [
+            job_id
+            for job_id, entry in self._entries.items()
+            if entry.step < entry.shape.steps and entry.shape.deadline.is_missed(now_s, entry.has_begun)
+        ]
+
+    def has_begun(self, job_id: str) -> bool:
+        """Say whether a tile of an admitted job was handed out; False for one that is not admitted."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.has_begun
+
     def status(self, job_id: str) -> JobStatus:
         """Tell where a job stands.
 
@@ -262,6 +283,7 @@ class Engine:
         entry = self._entries[job_id]
         tile = TileRef(job_id, entry.waiting.popleft(), entry.step)
         entry.running.add(tile.tile_index)
+        entry.has_begun = True
         if not entry.waiting:
             self._turns.leave(entry.shape)
         return tile

@@ -39,6 +39,7 @@ async def test_form_upload_is_restored_step_by_step(redis_url: str, namespace: s
         assert job["input"] == {"media_type": "image/jpeg", "width": 48, "height": 32, "bytes": len(photo)}
         assert job["options"] == {
             "quality": "fast", "steps": None, "seed": 7, "caption": None, "format": None, "model": None,
+            "start_within": None, "finish_within": None,
         }  # fmt: skip
         assert job["model"] is None
         polled = await client.get(job["links"]["self"])
@@ -172,8 +173,8 @@ async def test_mask_reaches_the_worker(redis_url: str, namespace: str) -> None:
 async def test_options_of_query_and_form_are_joined(redis_url: str, namespace: str) -> None:
     async with running_api(api_settings(redis_url, namespace)) as (client, _):
         files = {"image": ("a.png", samples.png())}
-        data = {"steps": "5", "caption": " line\nbreak\0 ", "format": "", "quality": "best"}
-        answer = await client.post("/restore?seed=3&quality=best", files=files, data=data)
+        data = {"steps": "5", "caption": " line\nbreak\0 ", "format": "", "quality": "best", "finish_within": "30"}
+        answer = await client.post("/restore?seed=3&quality=best&start_within=7.5", files=files, data=data)
         assert answer.status_code == 202
         assert answer.json()["options"] == {
             "quality": "best",
@@ -182,6 +183,8 @@ async def test_options_of_query_and_form_are_joined(redis_url: str, namespace: s
             "caption": "line break",
             "format": None,
             "model": None,
+            "start_within": 7.5,
+            "finish_within": 30.0,
         }
 
 

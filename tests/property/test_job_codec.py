@@ -21,6 +21,8 @@ options = st.builds(
     st.none() | text,
     st.none() | text,
     st.none() | text,
+    st.none() | st.floats(0, 1e6, exclude_min=True),
+    st.none() | st.floats(0, 1e6, exclude_min=True),
 )
 jobs = st.builds(
     Job,

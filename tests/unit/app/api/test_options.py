@@ -19,6 +19,12 @@ def test_both_places_count_and_equal_values_may_be_given_twice() -> None:
     assert given == RestoreOptions(quality="best", steps=4, seed=MAX_SEED)
 
 
+def test_times_are_seconds_and_may_be_equal() -> None:
+    assert parse_options([("start_within", "2.5")], []) == RestoreOptions(start_within_s=2.5)
+    given = parse_options([("finish_within", "3")], [("start_within", "3")])
+    assert given == RestoreOptions(start_within_s=3.0, finish_within_s=3.0)
+
+
 def test_caption_loses_control_characters_and_keeps_its_language() -> None:
     assert parse_options([], [("caption", "\ta cat\r\nchat é 猫 🐈\x7f ")]).caption == "a cat  chat é 猫 🐈"
     assert parse_options([], [("caption", "half \ud83d")]).caption == "half"
@@ -40,6 +46,13 @@ def test_caption_loses_control_characters_and_keeps_its_language() -> None:
         ([("format", "JPEG")], [], "format"),
         ([("caption", "x" * 501)], [], "caption"),
         ([], [("\ud800", "x")], ""),
+        ([("start_within", "0")], [], "start_within"),
+        ([("start_within", "-1")], [], "start_within"),
+        ([("start_within", "soon")], [], "start_within"),
+        ([("finish_within", "nan")], [], "finish_within"),
+        ([("finish_within", "inf")], [], "finish_within"),
+        ([("finish_within", "604801")], [], "finish_within"),
+        ([("start_within", "5")], [("finish_within", "4.5")], "start_within"),
         ([("steps", "4")], [("steps", "5")], "steps"),
         ([("steps", "4"), ("steps", "5")], [], "steps"),
         ([("qualty", "best")], [], "qualty"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.worker.deadlines import NO_DEADLINE, Deadline
 from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
 from app.worker.fairness import DeficitRing
 
@@ -98,6 +99,35 @@ def test_status_tells_step_tiles_left_and_age() -> None:
     engine.complete(engine.next_batch())
     status = engine.status("a")
     assert (status.step, status.tiles_left, status.age_s) == (0, 4, 2.5)
+
+
+def test_overdue_jobs_are_those_not_begun_or_not_done_in_time() -> None:
+    now = [0.0]
+    engine = Engine(EnginePolicy(batch_tiles=1), clock=lambda: now[0])
+    deadlines = {
+        "begins": Deadline(start_by_s=10.0),
+        "late": Deadline(finish_by_s=20.0),
+        "waits": Deadline(start_by_s=10.0, finish_by_s=99.0),
+        "patient": NO_DEADLINE,
+    }
+    for name, deadline in deadlines.items():
+        engine.add(JobShape(name, tiles=1, steps=2, deadline=deadline))
+    first, second = engine.next_batch(), engine.next_batch()
+    assert [tile.job_id for tile in (*first, *second)] == ["begins", "late"]
+    now[0] = 10.0
+    assert engine.overdue() == []  # in time to the last moment
+    now[0] = 10.5
+    assert engine.overdue() == ["waits"]
+    now[0] = 20.5
+    assert engine.overdue() == ["late", "waits"]
+    engine.remove("waits")
+    engine.complete(second)
+    engine.step_done("late")
+    assert engine.overdue() == ["late"]
+    while "late" not in engine.complete(engine.next_batch()):
+        pass
+    assert engine.step_done("late")
+    assert engine.overdue() == []  # it is done, and its result is only to be delivered
 
 
 @pytest.mark.parametrize("tile", [TileRef("a", 0, 0), TileRef("a", 9, 0), TileRef("a", 1, 1)])
