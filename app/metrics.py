@@ -69,6 +69,10 @@ _padded = Counter("vlmir_padded_tiles", "Empty places in network forwards.", ("m
 _steps = Counter("vlmir_steps", "Finished diffusion steps of whole photos.", ("model",), registry=WORKER)
 _memory_splits = Counter("vlmir_memory_splits", "Batches halved because the device was full.", registry=WORKER)
 
+_preview_bytes = Histogram(
+    "vlmir_preview_bytes", "Size of previews sent to those who listen to a job.", buckets=_BYTES[:4], registry=WORKER
+)
+
 OUTCOMES = ("succeeded", "failed", "canceled", "handed_back", "lost")
 """How an attempt may end; lost means that another worker has it now."""
 
@@ -181,6 +185,11 @@ def record_forward(tiles: int, padded: int, seconds: float, model: str = "") -> 
 def record_step(model: str = "") -> None:
     """Count a finished diffusion step of a whole photo, by the name of the model."""
     _steps.labels(model).inc()
+
+
+def record_preview(size_bytes: int) -> None:
+    """Count a preview that was sent, and its size."""
+    _preview_bytes.observe(size_bytes)
 
 
 def record_memory_split() -> None:

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 uses all cores.")
     worker_concurrency: int = Field(default=8, ge=1, le=1024, description="Jobs that one worker holds at a time.")
     batch_tiles: int = Field(default=8, ge=1, le=1024, description="Most image tiles in one network forward.")
+    preview_every: int = Field(
+        default=1, ge=0, le=100, description="Steps from one preview for listeners to the next; 0 makes none."
+    )
+    preview_px: int = Field(default=256, ge=16, le=1024, description="Longest side of previews in pixels.")
     lease_s: float = Field(
         default=30.0, ge=1.0, le=3600.0, description="Seconds without a sign of life after which a job changes worker."
     )

@@ -18,6 +18,7 @@ from app.logs import configure_logging
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.worker.loop import LoopPolicy, WorkerLoop
+from app.worker.previews import PreviewPolicy
 
 if TYPE_CHECKING:
     from app.worker.models import ModelSet
@@ -65,7 +66,9 @@ def make_models(settings: Settings) -> ModelSet:
 
 async def _run(settings: Settings, redis_url: str) -> int:
     queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
-    policy = LoopPolicy(settings.worker_concurrency, settings.lease_s, settings.grace_s)
+    policy = LoopPolicy(
+        settings.worker_concurrency, settings.lease_s, settings.grace_s, previews=PreviewPolicy.of(settings)
+    )
 
     def make_warm_models() -> ModelSet:
         models = make_models(settings)

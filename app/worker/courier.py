@@ -100,7 +100,7 @@ class Courier:
     async def _renew(self, held: HeldJob) -> None:
         claim = held.claim
         try:
-            self._note(held, claim, await self._queue.renew(claim))
+            self.note(held, claim, await self._queue.renew(claim))
         except QueueUnavailableError as error:
             logger.warning("its lease is not renewed: %s", error, extra=held.record)
         except Exception:
@@ -120,9 +120,11 @@ class Courier:
             except Exception:
                 logger.exception("its progress is not reported", extra=held.record)
                 return
-            self._note(held, claim, renewal)
+            self.note(held, claim, renewal)
 
-    def _note(self, held: HeldJob, claim: Claim, renewal: Renewal) -> None:
+    def note(self, held: HeldJob, claim: Claim, renewal: Renewal) -> None:
+        """Learn from what the queue answered about a claim of a job."""
+        held.is_watched = renewal.watched
         if claim is not held.claim or held.leave is not None:
             return
         if not renewal.owned:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from app.worker.deadlines import NO_DEADLINE, Deadline
+
 if TYPE_CHECKING:
+    from app.images import PixelArray
     from app.jobs.job import Finding
     from app.jobs.queue import Claim
     from app.worker.stages import DecodedPhoto
@@ -45,6 +48,9 @@ class HeldJob:
         model: Name of the model that works on it; empty when this worker does not have the one that was asked for.
         leave: Set when the job must leave; acted upon between steps.
         task: What decodes or delivers it, kept so that it is not garbage collected.
+        deadline: When it must have begun and be done, on the workbench's clock.
+        is_watched: Somebody listened to its events when the queue was last asked.
+        preview: Steps done and (h, w, 3) uint8 pixels that wait to be sent; `preview_task` is what sends them.
         reporter: What sends progress; `is_report_due` says that there is news since it last looked.
         claimed_s: When it was claimed, on the monotonic clock.
     """
@@ -64,6 +70,10 @@ class HeldJob:
     task: asyncio.Task[None] | None = None
     reporter: asyncio.Task[None] | None = None
     is_report_due: bool = False
+    deadline: Deadline = NO_DEADLINE
+    is_watched: bool = False
+    preview: tuple[int, PixelArray] | None = None
+    preview_task: asyncio.Task[None] | None = None
     claimed_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,6 +90,11 @@ class HeldJob:
     def size(self) -> tuple[int, int]:
         """Width and height of the photo in pixels."""
         return self.claim.job.width, self.claim.job.height
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Everything that is under way for the job."""
+        return [task for task in (self.task, self.reporter, self.preview_task) if task is not None]
 
     @property
     def is_between_steps(self) -> bool:

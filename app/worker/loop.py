@@ -10,12 +10,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.errors import QueueUnavailableError
 from app.metrics import record_ready
 from app.worker.courier import end_tasks, retry_delays
+from app.worker.previews import PreviewPolicy
 from app.worker.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class LoopPolicy:
         lease_s: Time without a renewal after which the queue gives a job to another worker.
         grace_s: Time running jobs get to finish after a request to stop.
         announce_s: Time between signs of life of the worker itself.
+        previews: When those who listen to a job get to see it, and how large.
         claim_block_ms: Longest wait for a job in one call; also how long stopping may take to be noticed.
     """
 
@@ -48,6 +50,7 @@ class LoopPolicy:
     grace_s: float = 25.0
     announce_s: float = 2.0
     claim_block_ms: int = 500
+    previews: PreviewPolicy = field(default_factory=PreviewPolicy)
 
 
 class WorkerLoop:
@@ -66,7 +69,7 @@ class WorkerLoop:
         self._queue = queue
         self._policy = policy
         self._name = name
-        self._bench = Workbench(make_models, queue, policy.lease_s, policy.concurrency)
+        self._bench = Workbench(make_models, queue, policy.lease_s, policy.concurrency, previews=policy.previews)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self._is_ready = False

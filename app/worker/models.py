@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
+    from app.images import PixelArray
     from app.jobs.job import RestoreOptions
     from app.worker.engine import TileRef
     from app.worker.runner import Runner
@@ -117,6 +118,10 @@ class ModelSet:
         if len(names) != 1:
             raise RuntimeError(f"a batch holds tiles for the models {sorted(names)}, expected one model")
         return self._runners[names.pop()].run(batch)
+
+    def preview(self, job_id: str, longest_px: int) -> PixelArray | None:
+        """Show how a photo looks by now, small; see `Runner.preview`."""
+        return self._runners[self._names[job_id]].preview(job_id, longest_px)
 
     def end_step(self, job_id: str) -> None:
         """Blend the tiles of a step and move the whole photo on by one step.

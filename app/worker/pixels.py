@@ -44,6 +44,36 @@ def mask_to_tensor(holes: NDArray[np.bool_]) -> torch.Tensor:
     return torch.from_numpy(holes.astype(np.float32))[None, None]
 
 
+def sample_small(
+    blended: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor], size: tuple[int, int], longest_px: int
+) -> PixelArray:
+    """Give a small picture of a photo that is still a sum of weighted tiles, looking at few of its pixels.
+
+    Every pixel of the answer is the mean of four places of its part of the photo: a true mean of 24 megapixels would
+    keep the device busy for as long as a step of a small photo.
+
+    Args:
+        blended: (3, H, W), sum of weighted tiles with values in 0..1.
+        weights: Their sums along the rows (H,) and the columns (W,).
+        size: (height, width) of the photo in the upper left corner of it.
+        longest_px: Longest side of the answer, if the photo is not smaller.
+
+    Returns:
+        (h, w, 3) uint8 on the host.
+    """
+    scale = min(1.0, longest_px / max(size))
+    small = [max(1, round(side * scale)) for side in size]
+    rows, columns = (
+        ((torch.arange(2 * count) + 0.5) * side / (2 * count)).long() for count, side in zip(small, size, strict=True)
+    )
+    device = blended.device
+    picked = blended.index_select(1, rows.to(device)).index_select(2, columns.to(device)).float().cpu()
+    picked = picked / (weights[0][rows][:, None] * weights[1][columns])
+    mean = picked.reshape(3, small[0], 2, small[1], 2).mean((2, 4))
+    pixels: PixelArray = (mean.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return pixels
+
+
 def shape_only(pixels: PixelArray) -> PixelArray:
     """Give an array of the same shape and type that holds no memory; every value reads as 0."""
     return np.broadcast_to(np.zeros((), pixels.dtype), pixels.shape)

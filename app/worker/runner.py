@@ -24,15 +24,16 @@ from app.errors import (
     RestorationFailedError,
     ServiceError,
 )
-from app.images import ImageLimits, Photo, decode, decode_mask, encode
+from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
 from app.machine import free_bytes
 from app.metrics import record_memory_split
 from app.worker.engine import TileRef
-from app.worker.pixels import mask_to_tensor, shape_only, to_array, to_tensor
+from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import ModelError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
+from model.tiling import taper, weight_sums
 
 logger = logging.getLogger(__name__)
 
@@ -219,6 +220,24 @@ class Runner:
         report = BatchReport()
         self._run(list(batch), report)
         return report
+
+    def preview(self, job_id: str, longest_px: int) -> PixelArray | None:
+        """Show how the photo looks by now, from the tiles of the step that is about to end; cheap at any size.
+
+        Args:
+            job_id: A job all of whose tiles of this step have run.
+            longest_px: Longest side of the answer, if the photo is not smaller.
+
+        Returns:
+            (h, w, 3) uint8 in the shape of the photo; None when tiles are missing or no step is left.
+        """
+        state = self._running[job_id].state
+        if state.missing or state.is_done:
+            return None
+        height, width = state.estimate.shape[1:]
+        side = taper(state.grid.tile_px, self.restorer.config.overlap_px)
+        weights = weight_sums(state.grid.tops, height, side), weight_sums(state.grid.lefts, width, side)
+        return sample_small(state.estimate, weights, state.size, longest_px)
 
     def end_step(self, job_id: str) -> None:
         """Blend the tiles of a step and move the whole photo on by one step.

@@ -7,29 +7,37 @@ time for heartbeats. Where jobs come from and when to stop is the loop's busines
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from app.errors import RestorationFailedError, ServiceError
-from app.metrics import record_claimed, record_ended, record_forward, record_held, record_step
+from app.errors import ServiceError
+from app.metrics import record_claimed, record_forward, record_held, record_step
 from app.worker.courier import Courier, end_tasks
+from app.worker.deadlines import Deadline, deadline_error
 from app.worker.engine import Engine, EnginePolicy, JobShape, TileRef
 from app.worker.held import HeldJob, Leave, Phase, without_upload
+from app.worker.outcomes import Outcomes
+from app.worker.previews import PreviewPolicy, Previews
+from app.worker.threads import Threads
 
 if TYPE_CHECKING:
+    from app.images import PixelArray
     from app.jobs.queue import Claim, JobQueue
     from app.worker.models import ModelSet
     from app.worker.stages import RestoredPhoto
+    from app.worker.trace import Trace
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 USUAL_PIXELS = (4000, 3000)
 """Size that a job not yet claimed is taken to have when its memory is planned."""
+
+DEADLINE_GRAIN_S = 0.01
+"""Time after a deadline at which it is looked at, so that clocks of different grain do not make the loop spin."""
 
 MEAN_KEEPS = 0.9
 """Weight of the past in the running mean of the time per tile."""
@@ -45,22 +53,37 @@ class Workbench:
         queue: Where outcomes go.
         lease_s: Time without a renewal after which the queue gives a job to another worker.
         concurrency: Most jobs held at once.
+        previews: When those who listen to a job get to see it, and how large.
+        trace: Notes what the threads do; None for nothing.
+        clock: Seconds, of the same clock as `Claim.accepted_s`.
     """
 
-    def __init__(self, make_models: Callable[[], ModelSet], queue: JobQueue, lease_s: float, concurrency: int) -> None:
+    def __init__(
+        self,
+        make_models: Callable[[], ModelSet],
+        queue: JobQueue,
+        lease_s: float,
+        concurrency: int,
+        *,
+        previews: PreviewPolicy | None = None,
+        trace: Trace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.held: dict[str, HeldJob] = {}
         self.left = asyncio.Event()  # set whenever a job has left
         self.courier = Courier(queue, lease_s, on_leave=lambda: self._work.set())
+        self.outcomes = Outcomes(queue, self.courier, self.held, self.left.set, self.accept)
+        self._threads = Threads(trace)
+        self._previews = Previews(previews or PreviewPolicy(), queue, self.courier, self._threads)
+        self._clock = clock
         self._make_models = make_models
         self._made_models: ModelSet | None = None
         self._queue = queue
         self._concurrency = concurrency
-        self._engine = Engine(EnginePolicy())
+        self._engine = Engine(EnginePolicy(), clock)
         self._undecoded: deque[HeldJob] = deque()  # in order of arrival
         self._waiting: deque[HeldJob] = deque()  # decoded, in order of arrival
         self._work = asyncio.Event()  # set whenever the compute task has something to look at
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._photo_threads = ThreadPoolExecutor(2, thread_name_prefix="photo")
         self._state_budget_bytes = 0
         self._pixel_budget_bytes = 0
         self._tile_s: dict[str, float] = {}  # running mean of the time per tile, by model
@@ -77,20 +100,19 @@ class Workbench:
         Raises:
             ServiceError: A model cannot be loaded or run.
         """
-        self._made_models = models = await self._in_model_thread(self._make_models)
+        self._made_models = models = await self._threads.in_model("load", self._make_models)
         self._state_budget_bytes = models.state_budget_bytes()
         self._pixel_budget_bytes = models.pixel_budget_bytes()
-        self._engine = Engine(EnginePolicy(max_state_bytes=self._state_budget_bytes))
+        self._engine = Engine(EnginePolicy(max_state_bytes=self._state_budget_bytes), self._clock)
         for name in models.names:
             self._engine.limit_batch(models.batch_tiles(name), name)
         return models.names
 
     async def close(self) -> None:
         """Drop what is left and end the threads once they are done with what they are at."""
-        tasks = [task for held in self.held.values() for task in (held.task, held.reporter) if task is not None]
-        await end_tasks(tasks)
-        self._photo_threads.shutdown(wait=False, cancel_futures=True)
-        self._model_thread.shutdown(wait=False, cancel_futures=True)
+        await end_tasks(task for held in self.held.values() for task in held.tasks)
+        await self._previews.close()
+        self._threads.close()
 
     def room(self) -> int:
         """Count the jobs that may be taken on: free slots, and memory for photos of usual size."""
@@ -121,7 +143,12 @@ class Workbench:
         except ServiceError as error:  # whoever asks next may not have it either, so it is not handed back
             self._fail(held, error)
             return
+        held.deadline = Deadline.of(claim.job.options, claim.accepted_s)
+        if held.deadline.is_missed(self._clock(), has_begun=False):  # it waited in the queue for too long
+            self._fail_late(held)
+            return
         self._undecoded.append(held)
+        self._work.set()  # its deadline may be the next one
         self._decode_what_fits()
 
     def hand_back(self, held: HeldJob) -> None:
@@ -145,12 +172,34 @@ class Workbench:
                 logger.info("leaves before its end: %s", held.leave and held.leave.value, extra=held.record)
                 self._take_out(held)
                 self._settle_leave(held, held.leave)
+            self._fail_overdue()
             admitted = await self._admit_next()
             batch = self._engine.next_batch()
             if batch:
                 await self._run_batch(batch)
             elif not admitted:
-                await self._work.wait()
+                await self._wait_for_work()
+
+    def _fail_overdue(self) -> None:
+        """End jobs that missed their deadline, admitted or not; one that is being decoded is looked at after that."""
+        overdue = {self.held[job_id] for job_id in self._engine.overdue()}
+        now_s = self._clock()
+        for held in list(self.held.values()):
+            is_in_line = held.phase in (Phase.CLAIMED, Phase.WAITING)
+            if held in overdue or (is_in_line and held.deadline.is_missed(now_s, has_begun=False)):
+                self._fail_late(held)
+
+    def _fail_late(self, held: HeldJob) -> None:
+        late_s = self._clock() - held.claim.accepted_s
+        self._fail(held, deadline_error(held.claim.job.options, self._engine.has_begun(held.id), late_s))
+
+    async def _wait_for_work(self) -> None:
+        """Wait for news, but not beyond the next deadline of a job that waits for memory or for being decoded."""
+        times = [held.deadline.next_s(False) for held in self.held.values() if held.is_between_steps]
+        next_s = min((time_s for time_s in times if time_s is not None), default=None)
+        wait_s = None if next_s is None else max(0.0, next_s - self._clock()) + DEADLINE_GRAIN_S
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._work.wait(), wait_s)
 
     def _decode_what_fits(self) -> None:
         """Begin to decode, in order of arrival; a photo above the whole budget goes when no other has pixels."""
@@ -175,10 +224,10 @@ class Workbench:
         if upload is None:
             raise RuntimeError(f"job {held.id} has no upload to decode")
         try:
-            held.decoded = await self._in_photo_thread(self._models.decode, *upload)
+            held.decoded = await self._threads.in_photo("decode", self._models.decode, *upload, job=held.id)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._free_pixels(held)
-            await self._settle_failure(held, error)
+            await self.outcomes.failed(held, error)
             return
         held.phase = Phase.WAITING
         self._waiting.append(held)
@@ -194,7 +243,9 @@ class Workbench:
         if decoded is None:
             raise RuntimeError(f"job {held.id} waits without a decoded photo")
         try:
-            begun = await self._in_model_thread(self._models.begin, held.id, decoded, job.options)
+            begun = await self._threads.in_model(
+                "begin", self._models.begin, held.id, decoded, job.options, job=held.id
+            )
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._fail(held, error)
             return True
@@ -203,7 +254,16 @@ class Workbench:
         held.phase = Phase.RUNNING
         held.steps_total, held.caption, held.findings = begun.steps, begun.caption, begun.findings
         self._engine.add(
-            JobShape(held.id, begun.tiles, begun.steps, job.priority, job.tenant, begun.state_bytes, held.model)
+            JobShape(
+                held.id,
+                begun.tiles,
+                begun.steps,
+                job.priority,
+                job.tenant,
+                begun.state_bytes,
+                held.model,
+                held.deadline,
+            )
         )
         self.courier.report(held)
         return True
@@ -212,7 +272,7 @@ class Workbench:
         model = self.held[batch[0].job_id].model  # that of all of them
         started_s = time.monotonic()
         try:
-            report = await self._in_model_thread(self._models.run, batch)
+            report = await self._threads.in_model("forward", self._models.run, batch, model=model, tiles=len(batch))
         except Exception as error:  # noqa: BLE001  the loop must outlive whatever this is
             for job_id in dict.fromkeys(tile.job_id for tile in batch):
                 self._fail(self.held[job_id], error)
@@ -229,42 +289,55 @@ class Workbench:
 
     async def _end_step(self, held: HeldJob) -> None:
         try:
-            await self._in_model_thread(self._models.end_step, held.id)
-            is_finished = self._engine.step_done(held.id)
-            restored = await self._in_model_thread(self._models.finish, held.id) if is_finished else None
+            preview = await self._take_preview(held) if self._previews.is_wanted(held) else None
+            await self._threads.in_model("end_step", self._models.end_step, held.id, job=held.id, step=held.step)
+            restored = None
+            if self._engine.step_done(held.id):
+                restored = await self._threads.in_model("finish", self._models.finish, held.id, job=held.id)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._fail(held, error)
             return
         held.step += 1
         record_step(held.model)
         self.courier.report(held)
+        if preview is not None:
+            self._previews.show(held, preview)
         if restored is not None:
             self._take_out(held)
             held.task = asyncio.create_task(self._deliver(held, restored))
 
+    async def _take_preview(self, held: HeldJob) -> PixelArray | None:
+        longest_px = self._previews.policy.longest_px
+        try:
+            return await self._threads.in_model("preview", self._models.preview, held.id, longest_px, job=held.id)
+        except Exception:
+            logger.exception("no preview can be taken", extra=held.record)  # the job itself goes on
+            return None
+
     async def _deliver(self, held: HeldJob, restored: RestoredPhoto) -> None:
         held.pixel_bytes = self._models.estimate_pixel_bytes(*held.size)
         try:
-            data, media_type = await self._in_photo_thread(self._models.encode, restored)
+            data, media_type = await self._threads.in_photo("encode", self._models.encode, restored, job=held.id)
         except Exception as error:  # noqa: BLE001  only this job is lost
             self._free_pixels(held)
-            await self._settle_failure(held, error)
+            await self.outcomes.failed(held, error)
             return
         del restored  # 12 bytes per pixel; the queue may be away for long
         self._free_pixels(held)
 
         async def finish(claim: Claim) -> bool:
-            return await self._queue.finish(
-                claim,
-                data,
-                media_type,
-                caption=held.caption,
-                findings=held.findings,
-                steps_total=held.steps_total,
-                model=held.model,
-            )
+            with self._threads.trace.span("deliver", "queue", job=held.id):
+                return await self._queue.finish(
+                    claim,
+                    data,
+                    media_type,
+                    caption=held.caption,
+                    findings=held.findings,
+                    steps_total=held.steps_total,
+                    model=held.model,
+                )
 
-        await self._settle(held, "succeeded", finish)
+        await self.outcomes.settle(held, "succeeded", finish)
 
     def _take_out(self, held: HeldJob) -> None:
         """Free a job's place in engine and model; what is left is to tell the queue."""
@@ -273,71 +346,22 @@ class Workbench:
         for line in (self._undecoded, self._waiting):
             if held in line:
                 line.remove(held)
-        held.upload = None
+        held.upload = held.preview = None
         held.phase = Phase.DELIVERING
         self._free_pixels(held)
         self._work.set()
 
     def _fail(self, held: HeldJob, error: Exception) -> None:
         self._take_out(held)
-        held.task = asyncio.create_task(self._settle_failure(held, error))
-
-    async def _settle_failure(self, held: HeldJob, error: Exception) -> None:
-        if not isinstance(error, ServiceError):
-            logger.error("unexpected error", exc_info=error, extra=held.record)
-            error = RestorationFailedError("An unexpected error stopped the restoration; see the worker's log.")
-        code, detail, retryable = error.code, error.detail, error.retryable
-        logger.warning("fails: %s: %s", code, detail, extra=held.record)
-        await self._settle(held, "failed", lambda claim: self._queue.fail(claim, code, detail, retryable), code=code)
+        held.task = asyncio.create_task(self.outcomes.failed(held, error))
 
     def _settle_leave(self, held: HeldJob, leave: Leave | None) -> None:
         if leave is Leave.CANCELED:
-            held.task = asyncio.create_task(self._settle(held, "canceled", self._queue.canceled))
+            held.task = asyncio.create_task(self.outcomes.canceled(held))
         elif leave is Leave.HAND_BACK:
-            held.task = asyncio.create_task(self._settle(held, "handed_back", self._queue.hand_back))
+            held.task = asyncio.create_task(self.outcomes.handed_back(held))
         else:  # at once, so that no fresh claim of the job can come in between
-            self._forget(held, "lost")
-
-    async def _settle(
-        self,
-        held: HeldJob,
-        outcome: str,
-        commit: Callable[[Claim], Coroutine[Any, Any, bool]],
-        code: str | None = None,
-    ) -> None:
-        """Tell the queue and forget the job; counts as lost when the queue refuses."""
-        held.phase = Phase.DELIVERING
-        settled = None
-        try:
-            settled = await self.courier.settle(held, commit)
-            if settled is None:
-                logger.warning("the queue refused: it was canceled, or another worker has it", extra=held.record)
-                outcome, code = "lost", None
-        except Exception:
-            logger.exception("its outcome cannot be told; another worker will take it", extra=held.record)
-            outcome, code = "lost", None
-        self._forget(held, outcome, code)
-        if settled is not None and settled is not held.claim and held.successor is not None:
-            self.accept(held.successor)  # the outcome gave the job back to the queue, and we were given it again
-
-    def _forget(self, held: HeldJob, outcome: str, code: str | None = None) -> None:
-        self.held.pop(held.id, None)
-        self.left.set()
-        width, height = held.size
-        record_held(len(self.held))
-        record_ended(
-            outcome,
-            time.monotonic() - held.claimed_s,
-            megapixels=width * height / 1e6,
-            code=code,
-            model=held.model,
-        )
-
-    async def _in_model_thread(self, function: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._model_thread, function, *args)
-
-    async def _in_photo_thread(self, function: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._photo_threads, function, *args)
+            self.outcomes.forget(held, "lost")
 
 
 def padded_tiles(tiles: int) -> int:

@@ -267,7 +267,7 @@ async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
 
         await until(is_decoded, WAIT_S)
         bench._take_out(held)
-        await bench._settle(held, "failed", fail_and_claim_again)
+        await bench.outcomes.settle(held, "failed", fail_and_claim_again)
         computing = asyncio.create_task(bench.compute_forever())
         done = await queue.wait(job.id, WAIT_S)
         assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
