@@ -12,23 +12,16 @@ from app.jobs.job import JobState
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.settings import Settings
 from app.worker.__main__ import _run
-from app.worker.courier import end_tasks
 from app.worker.held import Leave, Phase
 from app.worker.loop import LoopPolicy
 from app.worker.runner import Runner
-from app.worker.workbench import Workbench
 from tests.support.jobs import open_queue, until
 from tests.support.redis_server import RedisServer
-from tests.support.workers import noise_png, only, photo_job, read_pixels, tiny_runner, working
+from tests.support.workers import Benches, noise_png, photo_job, read_pixels, working
 
 pytestmark = pytest.mark.anyio
 POLICY = QueuePolicy(lease_ms=5000)
 WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def runner() -> Runner:
-    return tiny_runner()
 
 
 async def has_step(queue: JobQueue, job_id: str) -> bool:
@@ -148,11 +141,12 @@ async def test_unknown_model_ends_the_worker_for_good(
         assert await queue.workers() == []
 
 
-async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, namespace: str, runner: Runner) -> None:
+async def test_job_claimed_anew_by_its_own_worker_loses_no_work(
+    redis_url: str, namespace: str, benches: Benches
+) -> None:
     async with open_queue(redis_url, namespace, QueuePolicy(lease_ms=150)) as queue:  # and nobody renews the lease
-        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
-        await bench.set_up()
-        computing = asyncio.create_task(bench.compute_forever())
+        bench = await benches.set_up(queue)
+        benches.start(bench)
         job = await queue.submit(photo_job(600, 600, steps=8), noise_png(600, 600))
         (first,) = await queue.claim("w", 1, 1000)
         bench.accept(first)
@@ -164,16 +158,13 @@ async def test_job_claimed_anew_by_its_own_worker_loses_no_work(redis_url: str, 
         assert bench.held[job.id] is held
         done = await queue.wait(job.id, WAIT_S)
         assert (done.state, done.attempt) == (JobState.SUCCEEDED, second.fence)
-        await end_tasks([computing])
-        await bench.close()
 
 
 async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
-    redis_url: str, namespace: str, runner: Runner
+    redis_url: str, namespace: str, runner: Runner, benches: Benches
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
-        await bench.set_up()
+        bench = await benches.set_up(queue)
         bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80) * 5 // 2
         jobs = [await queue.submit(photo_job(seed=n), noise_png(seed=n)) for n in range(4)]
         for claim in await queue.claim("w", 4, 0):
@@ -189,7 +180,7 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
         assert [held.upload for held in helds[2:]] == [(noise_png(seed=n), None) for n in (2, 3)]
         assert all(held.claim.image == b"" for held in helds)
         bench.hand_back(helds[2])  # leaves without having been decoded
-        computing = asyncio.create_task(bench.compute_forever())
+        benches.start(bench)
         for job in (*jobs[:2], jobs[3]):
             assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
 
@@ -199,31 +190,25 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
         await until(is_empty, WAIT_S)
         assert (await queue.get(jobs[2].id)).state is JobState.QUEUED
         assert sum(held.pixel_bytes for held in helds) == 0
-        await end_tasks([computing])
-        await bench.close()
 
 
-async def test_photo_above_the_whole_budget_is_decoded_alone(redis_url: str, namespace: str, runner: Runner) -> None:
+async def test_photo_above_the_whole_budget_is_decoded_alone(redis_url: str, namespace: str, benches: Benches) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
-        await bench.set_up()
+        bench = await benches.set_up(queue)
         bench._pixel_budget_bytes = 1
         jobs = [await queue.submit(photo_job(), noise_png()) for _ in range(2)]
-        computing = asyncio.create_task(bench.compute_forever())
+        benches.start(bench)
         for claim in await queue.claim("w", 2, 0):
             bench.accept(claim)
         for job in jobs:
             assert (await queue.wait(job.id, WAIT_S)).state is JobState.SUCCEEDED
-        await end_tasks([computing])
-        await bench.close()
 
 
 async def test_fresh_claim_of_a_lost_job_is_not_forgotten_with_the_old_one(
-    redis_url: str, namespace: str, runner: Runner
+    redis_url: str, namespace: str, benches: Benches
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
-        await bench.set_up()
+        bench = await benches.set_up(queue)
         job = await queue.submit(photo_job(), noise_png())
         (first,) = await queue.claim("w", 1, 0)
         bench.accept(first)
@@ -236,21 +221,18 @@ async def test_fresh_claim_of_a_lost_job_is_not_forgotten_with_the_old_one(
         await queue.hand_back(first)
         held.leave = Leave.LOST
         (second,) = await queue.claim("w", 1, 0)
-        computing = asyncio.create_task(bench.compute_forever())
+        benches.start(bench)
         await asyncio.sleep(0)  # it has taken the lost one out, and nothing else has run since
         bench.accept(second)
         done = await queue.wait(job.id, WAIT_S)
         assert (done.state, done.attempt) == (JobState.SUCCEEDED, second.fence)
-        await end_tasks([computing])
-        await bench.close()
 
 
 async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
-    redis_url: str, namespace: str, runner: Runner
+    redis_url: str, namespace: str, benches: Benches
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        bench = Workbench(lambda: only(runner), queue, lease_s=600.0, concurrency=8)
-        await bench.set_up()
+        bench = await benches.set_up(queue)
         job = await queue.submit(photo_job(), noise_png())
         (first,) = await queue.claim("w", 1, 0)
         bench.accept(first)
@@ -268,8 +250,6 @@ async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
         await until(is_decoded, WAIT_S)
         bench._take_out(held)
         await bench.outcomes.settle(held, "failed", fail_and_claim_again)
-        computing = asyncio.create_task(bench.compute_forever())
+        benches.start(bench)
         done = await queue.wait(job.id, WAIT_S)
         assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
-        await end_tasks([computing])
-        await bench.close()

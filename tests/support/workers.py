@@ -19,11 +19,14 @@ from PIL import Image
 from app.images import ImageLimits
 from app.jobs.job import Job, RestoreOptions, new_job_id
 from app.jobs.queue import JobQueue
+from app.worker.courier import end_tasks
 from app.worker.loop import LoopPolicy, WorkerLoop
+from app.worker.workbench import Workbench
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from app.worker.held import HeldJob
     from app.worker.models import ModelSet
     from app.worker.runner import Runner
 
@@ -33,6 +36,13 @@ def noise_png(width: int = 96, height: int = 80, seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def white_png(width: int = 96, height: int = 80) -> bytes:
+    """A PNG that is all white, which tells its tiles from those of any other photo."""
+    target = io.BytesIO()
+    Image.new("RGB", (width, height), "white").save(target, "PNG")
     return target.getvalue()
 
 
@@ -49,6 +59,8 @@ def photo_job(
     seed: int = 0,
     image_format: str | None = None,
     model: str | None = None,
+    start_within_s: float | None = None,
+    finish_within_s: float | None = None,
 ) -> Job:
     return Job(
         id=new_job_id(),
@@ -57,7 +69,14 @@ def photo_job(
         height=height,
         input_bytes=1,
         created_ms=int(time.time() * 1000),
-        options=RestoreOptions(steps=steps, seed=seed, format=image_format, model=model),
+        options=RestoreOptions(
+            steps=steps,
+            seed=seed,
+            format=image_format,
+            model=model,
+            start_within_s=start_within_s,
+            finish_within_s=finish_within_s,
+        ),
     )
 
 
@@ -119,6 +138,38 @@ async def working(queue: JobQueue, runner: Runner, policy: LoopPolicy | None = N
     finally:
         loop.stop()
         await asyncio.wait_for(task, 30)
+
+
+class Benches:
+    """Workbenches of one test; nobody keeps leases, and nothing is computed before `start`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._benches: list[Workbench] = []
+        self._computing: list[asyncio.Task[None]] = []
+
+    async def set_up(self, queue: JobQueue, models: ModelSet | None = None, **options: Any) -> Workbench:
+        bench = Workbench(lambda: models or only(self._runner), queue, lease_s=600.0, concurrency=8, **options)
+        await bench.set_up()
+        self._benches.append(bench)
+        return bench
+
+    def start(self, bench: Workbench) -> None:
+        self._computing.append(asyncio.create_task(bench.compute_forever()))
+
+    async def take(self, bench: Workbench, queue: JobQueue, *jobs: Job) -> list[HeldJob]:
+        """Claim jobs and give them to a workbench."""
+        for claim in await queue.claim("w", len(jobs), 1000):
+            bench.accept(claim)
+        return [bench.held[job.id] for job in jobs]
+
+    async def close(self) -> None:
+        for task in self._computing:
+            if task.done():
+                task.result()  # the loop must outlive whatever happened in the test
+        await end_tasks(self._computing)
+        for bench in self._benches:
+            await bench.close()
 
 
 def start_worker_process(redis_url: str, namespace: str, **settings: str) -> subprocess.Popen[bytes]:
