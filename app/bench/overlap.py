@@ -28,6 +28,9 @@ from app.worker.workbench import Workbench
 MODEL_THREAD, PHOTO_THREADS = "model", "photo"
 """How the names of the workbench's threads begin."""
 
+LOADING = "load"
+"""Name of the span in which the models are loaded, before there is any work."""
+
 _LEASE_S = 60.0
 _CLAIM_MS = 200
 _WORKER = "bench"
@@ -106,7 +109,7 @@ def measure_overlap(spans: Iterable[Span]) -> Overlap:
     Raises:
         ValueError: The model's thread did nothing.
     """
-    spans = list(spans)
+    spans = [span for span in spans if span.name != LOADING]
     model = union((span.start_s, span.end_s) for span in spans if span.thread.startswith(MODEL_THREAD))
     photo = union((span.start_s, span.end_s) for span in spans if span.thread.startswith(PHOTO_THREADS))
     if not model:

@@ -103,11 +103,13 @@ def _draw_ways(figure: Figure, engine: dict[str, Any]) -> None:
         _bars(axes, index, len(ways), values, way)
     axes.set_xticks(range(len(sets)), [f"{name} sizes" for name in sets])
     axes.set(ylabel="Megapixels per second", title="All photos waiting")
-    _finish(axes)
+    _finish(figure, axes)
 
 
 def _draw_latency(figure: Figure, rows: Sequence[dict[str, Any]], title: str) -> None:
     """Median of every policy and size as bars, with a whisker up to the 95th percentile."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes = figure.subplots()
     sizes = list(dict.fromkeys(item["size"] for row in rows for item in row["latencies"]))
     for index, row in enumerate(rows):
@@ -116,9 +118,12 @@ def _draw_latency(figure: Figure, rows: Sequence[dict[str, Any]], title: str) ->
         above = [found[size]["p95_s"] - found[size]["p50_s"] if size in found else float("nan") for size in sizes]
         _bars(axes, index, len(rows), medians, row["policy"], above)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")  # not powers of ten
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(range(len(sizes)), sizes)
     axes.set(ylabel="Latency in seconds (bar: p50, whisker: p95)", title=title)
-    _finish(axes)
+    _finish(figure, axes)
 
 
 def _draw_by_load(
@@ -134,7 +139,7 @@ def _draw_by_load(
         _bars(axes, index, len(policies), heights, policy)
     axes.set_xticks(range(len(loads)), loads)
     axes.set(ylabel=unit, title=title)
-    _finish(axes)
+    _finish(figure, axes)
 
 
 def _bars(
@@ -148,7 +153,7 @@ def _bars(
     axes.bar(places, heights, width, label=label, color=colour, yerr=whiskers, capsize=2)
 
 
-def _finish(axes: Axes) -> None:
+def _finish(figure: Figure, axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(fontsize="small", frameon=False)
+    figure.legend(loc="outside lower center", ncols=4, fontsize="small", frameon=False)

@@ -209,6 +209,7 @@ def replay(policy: Policy, source: Source, load: str, megapixels: dict[str, floa
     if done < offered:
         raise RuntimeError(f"{policy.name}: {offered - done} of {offered} photos were never served")
     seconds = clock.now_s()
+    latencies.sort(key=lambda pair: megapixels[pair[0]])  # the same order of sizes in every table
     return Served(
         policy.name,
         load,
