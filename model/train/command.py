@@ -204,9 +204,10 @@ def restorer(
         guidance = Guidance.load(config, folder)
         photos = load_photos(data, min_side=config.tile_px * 5 // 8)
         trained, unseen = (photos, load_photos(val_data)) if val_data else split_photos(photos)
-        task = RestorerTask(guidance, trained, unseen, target, wanted, scale, seed, half=precision == "bf16")
-        if start_from is not None:
-            ModelFolder(start_from).load_part("restorer", task.network)
+        start = None if start_from is None else ModelFolder(start_from)
+        task = RestorerTask(
+            guidance, trained, unseen, target, wanted, scale, seed, half=precision == "bf16", start_from=start
+        )
         rate = learning_rate or LEARNING_RATE
         run_training(task, run_options(out, steps, time_budget, seed, precision, learning_rate=rate))
     except ModelError as error:

@@ -6,7 +6,6 @@ since the same kind appears many times in a batch), severity where the kind is p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +25,11 @@ from model.vlm.vision_language import ImageFeatures
 
 REGION_PX = (160, 224, 320)  # photos of several sizes: from hardly shrunk in the whole-photo view to clearly shrunk
 _TRAINING_CROPS = 1
-_REPLAYED = 48  # per step: the frozen tower is most of the cost, so its features are learnt from several times
+_REPLAYED = 32  # per step: the frozen tower is most of the cost, so its features are learnt from several times
 _MEMORY = 4096
-# Kinds that a first run of 387 steps did not learn to find come twice as often (three times for JPEG).
-_HARD = ("jpeg", "jpeg", "raindrop", "shadow")
+# Clean photos teach what is no damage: with 8 % of them and shadows drawn twice as often as other kinds, two of six
+# undamaged test photos were found to be in the shade, and brightened.
+_CLEAN = 0.15
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class PredictorTask:
 
     def batch(self, step: int, generator: torch.Generator) -> PredictorBatch:
         """Random regions with random damage."""
-        return self._make(self.photos, generator, self.batch_size, (*KINDS, *_HARD))
+        return self._make(self.photos, generator, self.batch_size)
 
     def count(self, batch: PredictorBatch) -> int:
         """Images in a batch."""
@@ -137,16 +137,12 @@ class PredictorTask:
         """Write the predictor."""
         ModelFolder(folder).save_part(self.guidance.config, "predictor", self.module)
 
-    def _make(
-        self, photos: list[Photo], generator: torch.Generator, count: int, kinds: Sequence[str] = KINDS
-    ) -> PredictorBatch:
+    def _make(self, photos: list[Photo], generator: torch.Generator, count: int) -> PredictorBatch:
         chosen = torch.randint(len(photos), (count,), generator=generator).tolist()
         side = REGION_PX[int(torch.randint(len(REGION_PX), (1,), generator=generator))]
         crops = [crop_photo(photos[index], side, generator, max_shrink=2.0) for index in chosen]
         clean = torch.stack(crops).to(self.device).float() / 255
-        severities = sample_severities(
-            count, generator=generator, kinds=kinds, identity_probability=0.08, device=self.device
-        )
+        severities = sample_severities(count, generator=generator, identity_probability=_CLEAN, device=self.device)
         damaged = degrade_mixture(clean, severities, generator=generator).image
         phone = (torch.rand(count, generator=generator) < 0.15).float()
         damaged = camera_chain(damaged, generator=generator, strength=0.4 * phone).clamp(0, 1)

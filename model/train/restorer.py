@@ -49,8 +49,8 @@ class Phase:
         batch: Patches per step.
         fresh: New regions per step; the other patches come from regions seen before.
         early: Share of the batch at times below T.
-        focus: Only the kinds of `EMPHASIS`, in a universal model: slight damage is not noticed beside nine other kinds
-            by a network that has never seen it alone.
+        focus: Only the kinds of `EMPHASIS`, in a universal model trained from nothing: slight damage is not noticed
+            beside nine other kinds by a network that has never seen it alone.
     """
 
     until: float
@@ -113,6 +113,7 @@ class RestorerTask:
         half: Write the captions in bfloat16.
         config: Of the network, where it differs from the guidance's (`model.train.variants`).
         regions: Made before for the same photos; None looks at the photos and writes their captions.
+        start_from: Folder whose restorer is trained further; None trains from nothing.
     """
 
     name = "restorer"
@@ -131,6 +132,7 @@ class RestorerTask:
         half: bool = False,
         config: ModelConfig | None = None,
         regions: RegionMaker | None = None,
+        start_from: ModelFolder | None = None,
     ) -> None:
         self.config, self.device, self.kinds, self.scale = config or guidance.config, device, tuple(kinds), scale
         self.guidance = guidance.to(device).eval().requires_grad_(False)
@@ -146,15 +148,17 @@ class RestorerTask:
                 f"some of at least {self._region_px(PHASES[-1])} px; add larger photos to --data"
             )
         sizes = self.config.network
-        unit = sizes.stem_factor * 2 ** (len(sizes.widths) - 1)
-        if wrong := [phase.patch for phase in PHASES if int(phase.patch * tile) % unit]:
-            sides = ", ".join(str(int(share * tile)) for share in wrong)
+        self._unit = sizes.stem_factor * 2 ** (len(sizes.widths) - 1)
+        if min(self._patch_px(phase) for phase in PHASES) < self._unit:
             raise ModelError(
-                f"tile_px {tile}: patches of {sides} px are no multiples of {unit}, which this network needs; choose "
-                f"tile_px as a multiple of {8 * unit}"
+                f"tile_px {tile}: the smallest patches would be {int(min(phase.patch for phase in PHASES) * tile)} px, "
+                f"this network needs {self._unit}; choose tile_px as {4 * self._unit} or more"
             )
         self.scheduler = build_scheduler(self.config)
         network = build_network(self.config).to(device)
+        if start_from is not None:
+            start_from.load_part("restorer", network)
+        self._is_new = start_from is None
         self.network = network
         self.module: nn.Module = network
         self.regions = regions or RegionMaker(
@@ -164,7 +168,7 @@ class RestorerTask:
     def batch(self, step: int, generator: torch.Generator) -> RestorerBatch:
         """Random patches of random regions, at random times."""
         phase = next(phase for phase in PHASES if self.progress <= phase.until)
-        patch, count, side = int(phase.patch * self.config.tile_px), phase.batch * self.scale, self._region_px(phase)
+        patch, count, side = self._patch_px(phase), phase.batch * self.scale, self._region_px(phase)
         fresh = min(count, phase.fresh * self.scale) if self._pool else count
         pool = [region for region in self._pool if region.clean.shape[-1] == side]
         new = self.regions.make(count if len(pool) < count - fresh else fresh, side, generator, self._mixed(phase))
@@ -244,7 +248,7 @@ class RestorerTask:
     def _mixed(self, phase: Phase) -> tuple[str, ...]:
         if set(self.kinds) != set(KINDS):
             return self.kinds
-        return EMPHASIS if phase.focus else (*self.kinds, *EMPHASIS)
+        return EMPHASIS if phase.focus and self._is_new else (*self.kinds, *EMPHASIS)
 
     @staticmethod
     def _places(count: int, room: int, generator: torch.Generator) -> list[list[int]]:
@@ -252,6 +256,10 @@ class RestorerTask:
         places = (torch.rand(count, 2, generator=generator) * (room + 1)).long()
         aligned = torch.rand(count, 1, generator=generator) < _ALIGNED
         return torch.where(aligned, places // JPEG_BLOCK * JPEG_BLOCK, places).tolist()
+
+    def _patch_px(self, phase: Phase) -> int:
+        """Side of the patches: the nearest multiple of what the network halves, downwards."""
+        return int(phase.patch * self.config.tile_px) // self._unit * self._unit
 
     def _region_px(self, phase: Phase) -> int:
         return int(phase.region * self.config.tile_px)

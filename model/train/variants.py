@@ -17,8 +17,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import ModelConfig, config_from, load_config, save_config
-from model.diffusion.context import Context
 from model.diffusion.network import RestorationNetwork
+from model.diffusion.sample_inputs import draw_inputs
 from model.errors import ConfigError
 from model.train.loop import RunOptions, run_training
 from model.train.restorer import RestorerTask
@@ -130,26 +130,16 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _tiles(network: RestorationNetwork, config: ModelConfig, count: int) -> tuple[Any, ...]:
-    device = next(network.parameters()).device
-    sizes = config.network
-    pixels = torch.rand(count, 3, config.tile_px, config.tile_px, device=device)
-    tokens = torch.randn(count, 2 * sizes.tokens_per_embedding + sizes.visual_pool**2, sizes.context_dim, device=device)
-    context = Context(tokens, torch.randn(count, sizes.time_dim, device=device))
-    times = torch.full((count,), config.diffusion.timesteps, device=device)
-    return pixels, pixels, torch.zeros_like(pixels[:, :1]), times, context
-
-
 @torch.inference_mode()
 def _gigaflop(network: RestorationNetwork, config: ModelConfig) -> float:
     with FlopCounterMode(display=False) as counter:
-        network(*_tiles(network, config, 1))
+        network(*draw_inputs(config, 1, _device(network)))
     return counter.get_total_flops() / 1e9
 
 
 @torch.inference_mode()
 def _tile_ms(network: RestorationNetwork, config: ModelConfig) -> float:
-    inputs, spent = _tiles(network, config, _TIMED_TILES), []
+    inputs, spent = draw_inputs(config, _TIMED_TILES, _device(network)), []
     for _ in range(_ROUNDS + 1):
         started = time.perf_counter()
         float(network(*inputs).sum())  # waits for a GPU too
@@ -159,3 +149,7 @@ def _tile_ms(network: RestorationNetwork, config: ModelConfig) -> float:
 
 def _count_steps(path: Path) -> int:
     return int(path.read_text(encoding="utf-8").splitlines()[-1].split(",")[0])
+
+
+def _device(network: RestorationNetwork) -> torch.device:
+    return next(network.parameters()).device

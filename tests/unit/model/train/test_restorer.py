@@ -68,6 +68,32 @@ def test_batches_are_complete_and_in_range(restorer: Restorer, photos: list[Phot
                 assert bool(torch.isfinite(value.float()).all())
 
 
+@pytest.mark.parametrize("phase", range(len(PHASES)))
+def test_patches_fit_the_network_whatever_the_tile(restorer: Restorer, photos: list[Photo], phase: int) -> None:
+    odd = dataclasses.replace(
+        restorer.config, tile_px=56
+    )  # 14, 21 and 28 px patches: not all are multiples of what it halves
+    torch.manual_seed(0)
+    task = RestorerTask(restorer.guidance, photos[:6], photos[6:], CPU, config=odd)
+    task.progress = PHASES[phase].until
+    batch = task.batch(0, generator())
+    with torch.no_grad():
+        loss, _ = task.loss(batch, generator())
+    assert batch.clean.shape[-1] <= PHASES[phase].patch * 56
+    assert bool(torch.isfinite(loss))
+
+
+def test_weights_to_start_from_are_loaded_and_skip_the_first_phase(
+    restorer: Restorer, photos: list[Photo], tmp_path: Path
+) -> None:
+    ModelFolder(tmp_path).save_part(restorer.config, "restorer", restorer.network)
+    task = RestorerTask(restorer.guidance, photos[:6], photos[6:], CPU, start_from=ModelFolder(tmp_path))
+    for mine, saved in zip(task.network.parameters(), restorer.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, saved, rtol=1e-2, atol=1e-3)  # saved in half precision
+    assert set(task._mixed(PHASES[0])) == set(KINDS)
+    assert set(build(restorer, photos)._mixed(PHASES[0])) < set(KINDS)
+
+
 def test_most_patches_lie_on_the_block_grid_and_all_inside(restorer: Restorer) -> None:
     places = torch.tensor(RestorerTask._places(2000, 31, generator()))
     assert places.shape == (2000, 2)
