@@ -296,6 +296,14 @@ class WorkerLostError(ServiceError):
     title = "The workers of this job were lost"
 
 
+class DeviceUnavailableError(ServiceError):
+    """A worker was told to run on a device that is not there."""
+
+    code = "device_unavailable"
+    status = 503
+    title = "The device is not there"
+
+
 class EmbeddedRedisError(ServiceError):
     """The embedded Redis server cannot be started or has stopped."""
 

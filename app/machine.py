@@ -32,6 +32,17 @@ def resident_bytes() -> int:
         return 0
 
 
-def free_bytes() -> int:
-    """Give the memory that this process may still take, were it alone; 0 when it has passed its limit."""
-    return max(0, memory_limit_bytes() - resident_bytes())
+def free_bytes(share: float = 1.0) -> int:
+    """Give the memory that this process may still take; 0 when it has passed its limit.
+
+    Args:
+        share: Part of the memory that is this process's; 1 when it is alone.
+    """
+    return max(0, int(memory_limit_bytes() * share) - resident_bytes())
+
+
+def usable_cores() -> int:
+    """Give the number of CPU cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -59,8 +59,20 @@ class Settings(BaseSettings):
             "that name none. Empty: the one of VLMIR_MODEL. The same for API and workers."
         ),
     )
-    device: str = Field(default="auto", min_length=1, description='Torch device: "auto", "cpu", "cuda", "cuda:1".')
-    threads: int = Field(default=0, ge=0, description="CPU threads of torch; 0 uses all cores.")
+    device: str = Field(
+        default="auto",
+        min_length=1,
+        description=(
+            'Device of a worker: "cpu", "cuda", "cuda:1", "mps" or "auto" (the best one there is). For `vlmir serve` '
+            "also several, comma-separated: its workers take them in turn."
+        ),
+    )
+    workers: int = Field(
+        default=0, ge=0, le=64, description="Workers that `vlmir serve` starts; 0 starts one for each device named."
+    )
+    threads: int = Field(
+        default=0, ge=0, description="CPU threads of torch in one worker; 0 uses all cores, shared among the workers."
+    )
     worker_concurrency: int = Field(default=8, ge=1, le=1024, description="Jobs that one worker holds at a time.")
     batch_tiles: int = Field(default=8, ge=1, le=1024, description="Most image tiles in one network forward.")
     preview_every: int = Field(
@@ -111,6 +123,12 @@ class Settings(BaseSettings):
     def served_models(self) -> tuple[ServedModel, ...]:
         """The models of the service, at least one; the first is for jobs that name none."""
         return parse_models(self.models) or (parse_model(self.model),)
+
+    @property
+    def worker_devices(self) -> tuple[str, ...]:
+        """Device of each worker that `vlmir serve` starts, at least one."""
+        named = tuple(name.strip() for name in self.device.split(",") if name.strip()) or ("auto",)
+        return tuple(named[number % len(named)] for number in range(self.workers or len(named)))
 
     def environment(self, redis_url: str | None = None) -> dict[str, str]:
         """Give the environment of a child process that is to have these settings.

@@ -35,7 +35,15 @@ Models = Annotated[
         "none [default: VLMIR_MODELS, else VLMIR_MODEL, else small].",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 [default: VLMIR_DEVICE or auto].")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps [default: VLMIR_DEVICE or auto].")]
+Devices = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1 [default: VLMIR_DEVICE or auto]."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=64, help="Workers to start [default: VLMIR_WORKERS, else one for each device named]."),
+]
 StateDir = Annotated[
     Path | None, typer.Option(help="Folder of the embedded Redis server's data [default: VLMIR_STATE_DIR].")
 ]
@@ -43,13 +51,20 @@ StopOnEof = Annotated[bool, typer.Option("--stop-on-eof", hidden=True, help="Sto
 
 
 def serve(
-    host: Host = None, port: Port = None, model: Models = None, device: Device = None, state_dir: StateDir = None
+    host: Host = None,
+    port: Port = None,
+    model: Models = None,
+    device: Devices = None,
+    workers: Workers = None,
+    state_dir: StateDir = None,
 ) -> None:
-    """Start everything: API, worker and, unless VLMIR_REDIS_URL is set, an embedded Redis server."""
+    """Start everything: API, workers and, unless VLMIR_REDIS_URL is set, an embedded Redis server."""
     from app.commands.supervisor import Supervisor
 
     with stop_on_service_error():
-        settings = load_settings(host=host, port=port, models=_join(model), device=device, state_dir=state_dir)
+        settings = load_settings(
+            host=host, port=port, models=_join(model), device=device, workers=workers, state_dir=state_dir
+        )
         raise typer.Exit(Supervisor(settings).run())
 
 

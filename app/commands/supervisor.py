@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
@@ -20,6 +20,7 @@ import typer
 from app.errors import EmbeddedRedisError
 from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 from app.jobs.embedded import EmbeddedRedis
+from app.settings import ENV_PREFIX
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -49,6 +50,7 @@ class Child:
         stop_s: Time it gets to stop before it is killed.
         failures: Ends in a row without a steady life.
         start_at_s: When to start it, on the monotonic clock.
+        environment: Variables of its own, beside those of all children.
     """
 
     name: str
@@ -59,13 +61,14 @@ class Child:
     failures: int = 0
     started_s: float = 0.0
     start_at_s: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, environment: dict[str, str]) -> None:
         """Start the process; it ends by itself when this process is gone, because its standard input then closes."""
         self.started_s = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603  our own command line
             self.command,
-            env=environment,
+            env=environment | self.environment,
             stdin=subprocess.PIPE,
             pass_fds=self.pass_fds,
             # Ctrl-C in a terminal reaches the whole group, but the order of stopping is ours.
@@ -77,15 +80,20 @@ class Child:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
-    def stop(self, tick: threading.Event) -> None:
-        """Ask it to stop and wait; ask again when `tick` is set meanwhile; kill it when its time is up."""
+    def await_end(self, tick: threading.Event) -> bool:
+        """Wait for it after `ask_to_stop`; ask again when `tick` is set meanwhile, kill it when its time is up.
+
+        Returns:
+            Whether `tick` was set.
+        """
+        is_hurried = False
         if self.process is None:
-            return
-        self.ask_to_stop()
+            return is_hurried
         deadline_s = time.monotonic() + self.stop_s
         while self.process.poll() is None:
             if tick.wait(TICK_S):
                 tick.clear()
+                is_hurried = True
                 self.ask_to_stop()  # a worker takes the second request as: without the grace
             if time.monotonic() > deadline_s:
                 self.process.kill()
@@ -93,6 +101,7 @@ class Child:
         if self.process.returncode != 0:
             typer.echo(f"the {self.name} did not stop cleanly: it ended with code {self.process.returncode}", err=True)
         self.forget()
+        return is_hurried
 
     def forget(self) -> None:
         """Let go of a process that has ended."""
@@ -143,14 +152,23 @@ class Supervisor:
         finally:
             self._signalled.clear()
             listener.close()  # else clients would wait in the line of a socket that nobody serves
-            for child in children:
-                child.stop(self._signalled)
+            self._stop(children)
             if self._redis is not None:
                 self._redis.stop()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         typer.echo("VLMIR has stopped")
         return code
+
+    def _stop(self, children: list[Child]) -> None:
+        """Stop the API, then all workers at once, so that their graces run together."""
+        for group in (children[:1], children[1:]):
+            for child in group:
+                child.ask_to_stop()
+            for number, child in enumerate(group, start=1):
+                if child.await_end(self._signalled):
+                    for other in group[number:]:
+                        other.ask_to_stop()
 
     def make_children(self, listener: socket.socket) -> list[Child]:
         """Give the processes to run, in the order of stopping."""
@@ -159,8 +177,19 @@ class Supervisor:
         vlmir = [sys.executable, "-m", "app.cli"]
         return [
             Child("API", [*vlmir, "api", "--fd", str(fd), "--stop-on-eof"], STOP_MARGIN_S, pass_fds=(fd,)),
-            Child("worker", [*vlmir, "worker", "--stop-on-eof"], self._settings.grace_s + STOP_MARGIN_S),
+            *self._make_workers([*vlmir, "worker", "--stop-on-eof"]),
         ]
+
+    def _make_workers(self, command: list[str]) -> list[Child]:
+        devices = self._settings.worker_devices
+        workers = []
+        for number, device in enumerate(devices):
+            own = {f"{ENV_PREFIX}DEVICE": device, f"{ENV_PREFIX}WORKERS": str(len(devices))}
+            if self._settings.metrics_port:
+                own[f"{ENV_PREFIX}METRICS_PORT"] = str(self._settings.metrics_port + number)
+            name = "worker" if len(devices) == 1 else f"worker {number + 1}"
+            workers.append(Child(name, command, self._settings.grace_s + STOP_MARGIN_S, environment=own))
+        return workers
 
     def _environment(self) -> dict[str, str]:
         return self._settings.environment() if self._redis is None else self._settings.environment(self._redis.url)
@@ -177,7 +206,7 @@ class Supervisor:
                 code = self._revive(child, environment)
                 if code is not None:
                     return code
-        typer.echo("VLMIR stops: the worker finishes what it can")
+        typer.echo("VLMIR stops: what fits into the grace is finished")
         return 0
 
     def _revive_redis(self) -> None:

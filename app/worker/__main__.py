@@ -15,6 +15,7 @@ from app.errors import ServiceError
 from app.exit_codes import EXIT_UNUSABLE
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.logs import configure_logging
+from app.machine import usable_cores
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.worker.loop import LoopPolicy, WorkerLoop
@@ -54,7 +55,10 @@ def make_runner(settings: Settings, model: str | None = None) -> Runner:
 
     places = {served.name: served.place for served in settings.served_models}
     place = next(iter(places.values())) if model is None else places.get(model, model)
-    return Runner(place, settings.device, settings.threads, settings.batch_tiles, ImageLimits.of(settings))
+    others = settings.workers or 1  # that plan with the same machine
+    threads = settings.threads or (0 if others == 1 else max(1, usable_cores() // others))
+    limits = ImageLimits.of(settings)
+    return Runner(place, settings.device, threads, settings.batch_tiles, limits, host_share=1 / others)
 
 
 def make_models(settings: Settings) -> ModelSet:

@@ -28,6 +28,7 @@ from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, enco
 from app.jobs.job import Finding, RestoreOptions
 from app.machine import free_bytes
 from app.metrics import record_memory_split
+from app.worker.devices import choose_device
 from app.worker.engine import TileRef
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
@@ -74,13 +75,23 @@ class Runner:
         threads: CPU threads of torch; 0 leaves torch's own choice.
         batch_tiles: Most tiles in one forward.
         limits: What photos are accepted.
+        host_share: Part of the machine's memory that this process may plan with.
     """
 
-    def __init__(self, model: str, device: str, threads: int, batch_tiles: int, limits: ImageLimits) -> None:
+    def __init__(
+        self,
+        model: str,
+        device: str,
+        threads: int,
+        batch_tiles: int,
+        limits: ImageLimits,
+        host_share: float = 1.0,
+    ) -> None:
         self._model = model
         self._device = device
         self._threads = threads
         self._limits = limits
+        self._host_share = host_share
         self._restorer: Restorer | None = None
         self._running: dict[str, _Running] = {}
         self._bytes_per_pixel = 0.0
@@ -107,13 +118,12 @@ class Runner:
         """Load the model onto its device.
 
         Raises:
-            ServiceError: The model is unknown, its weights are missing or damaged, or it does not fit.
+            ServiceError: The device is not there, the model is unknown, its weights are missing or damaged, or it does
+                not fit.
         """
         if self._threads:
             torch.set_num_threads(self._threads)
-        device = self._device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self._device)
         with _as_service_errors():
             self._restorer = Restorer.load(self._model, device=device)
         if self._restorer.device.type == "cpu":
@@ -167,7 +177,7 @@ class Runner:
         if self.restorer.device.type == "cuda":
             device_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
             return max(1, int(device_bytes * STATE_SHARE))
-        return max(1, int(free_bytes() * STATE_SHARE))  # even without any a photo is worked on, alone
+        return max(1, int(free_bytes(self._host_share) * STATE_SHARE))  # even without any a photo is worked on, alone
 
     def estimate_pixel_bytes(self, width: int, height: int) -> int:
         """Tell how much memory a photo of this size takes at most between upload and state, or state and result."""
@@ -178,7 +188,7 @@ class Runner:
 
         Call it when `state_budget_bytes` is called.
         """
-        return max(1, int(free_bytes() * PIXEL_SHARE))
+        return max(1, int(free_bytes(self._host_share) * PIXEL_SHARE))
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
         """Read an upload.
@@ -371,6 +381,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _empty_device_cache() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _findings(findings: Iterable[Any]) -> tuple[Finding, ...]:

@@ -90,6 +90,37 @@ def test_stops_the_api_before_the_worker(settings: Settings, tmp_path: Path) -> 
     assert lines(log)[2:] == ["API stops", "worker stops"]
 
 
+def test_workers_are_stopped_together_and_hurried_together(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    # Ends by itself at the second request only, as a worker with much to do, and tells of both.
+    slow = STEADY.replace(
+        '    log("stops")\n    sys.exit(0)',
+        '    asked.append(1); log(f"asked {len(asked)}")\n    len(asked) == 2 and sys.exit(0)',
+    )
+    slow = slow.replace("import signal", "asked = []\nimport signal", 1)
+    names = ["w1", "w2", "w3"]
+    both = [
+        stop_when(lambda: len(lines(log)) == 4),
+        stop_when(lambda: sum("asked 1" in line for line in lines(log)) == 3),
+    ]
+    assert StandIns(settings, log, [("API", STEADY), *((name, slow) for name in names)]).run() == 0
+    for thread in both:
+        thread.join()
+    told = lines(log)[5:]
+    assert sorted(told[:3]) == [f"{name} asked 1" for name in names]
+    assert sorted(told[3:]) == [f"{name} asked 2" for name in names]
+
+
+def test_each_worker_has_its_device_and_its_port_for_metrics() -> None:
+    several = Settings(redis_url="redis://unused", port=0, device="cuda:0,cuda:1", workers=3, metrics_port=9100)
+    with socket.socket() as listener:
+        _, *workers = Supervisor(several).make_children(listener)
+    assert [child.name for child in workers] == ["worker 1", "worker 2", "worker 3"]
+    assert [child.environment["VLMIR_DEVICE"] for child in workers] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [child.environment["VLMIR_METRICS_PORT"] for child in workers] == ["9100", "9101", "9102"]
+    assert {child.environment["VLMIR_WORKERS"] for child in workers} == {"3"}
+
+
 def test_starts_a_crashed_child_again(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
     thread = stop_when(lambda: sorted(lines(log)) == ["API starts", "worker starts"])

@@ -57,6 +57,21 @@ def test_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: st
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("device", "workers", "expected"),
+    [
+        ("auto", 0, ("auto",)),
+        ("cpu", 3, ("cpu", "cpu", "cpu")),
+        ("cuda:0, cuda:1", 0, ("cuda:0", "cuda:1")),
+        ("cuda:0,cuda:1", 3, ("cuda:0", "cuda:1", "cuda:0")),
+        ("cuda:0,cuda:1", 1, ("cuda:0",)),
+        (",", 0, ("auto",)),
+    ],
+)
+def test_workers_take_devices_in_turn(device: str, workers: int, expected: tuple[str, ...]) -> None:
+    assert Settings(device=device, workers=workers).worker_devices == expected
+
+
 def test_models_win_over_the_single_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [model.name for model in Settings().served_models] == ["small"]
     monkeypatch.setenv("VLMIR_MODEL", "/runs/noise")

@@ -8,11 +8,11 @@ from pathlib import Path
 from app.api.app import create_app
 from app.api.options import RestoreParameters
 from app.client import RemoteError, ServiceUnreachableError, WaitTimeoutError
-from app.errors import EmbeddedRedisError, ServiceError
+from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError
 from app.settings import Settings
 
 TEXT = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
-NEVER_SENT = (EmbeddedRedisError, RemoteError, ServiceUnreachableError, WaitTimeoutError)
+NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError, RemoteError, ServiceUnreachableError, WaitTimeoutError)
 
 
 def kinds(base: type[ServiceError]) -> list[type[ServiceError]]:
