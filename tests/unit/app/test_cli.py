@@ -163,7 +163,7 @@ def test_model_of_the_settings_can_be_named_in_this_process(monkeypatch: pytest.
     assert (result.exit_code, "/nowhere" in result.output) == (1, True)
 
 
-def test_model_is_sent_on_to_a_service(tmp_path: Path) -> None:
+def test_options_are_sent_on_to_a_service(tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes(png(70, 50))
     seen: list[bytes] = []
 
@@ -184,11 +184,15 @@ def test_model_is_sent_on_to_a_service(tmp_path: Path) -> None:
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         result = vlmir(
-            "restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url, "--model", "night"
+            "restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url, "--model", "night",
+            "--start-within", "2.5", "--finish-within", "30",
         )  # fmt: skip
         thread.join()
     assert (result.exit_code, "there are small" in result.output) == (1, True)
-    assert b'name="model"\r\n\r\nnight' in seen[0]
+    for name, value in (("model", "night"), ("start_within", "2.5"), ("finish_within", "30.0")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in seen[0]
+    refused = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--finish-within", "30")
+    assert (refused.exit_code, "--server" in refused.output) == (2, True)
 
 
 def test_roles_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
