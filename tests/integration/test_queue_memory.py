@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.jobs.connection import call, connect
 from app.jobs.embedded import EmbeddedRedis
 from app.jobs.job import Job, JobState
 from app.jobs.keys import Keys
+from app.jobs.previews import Preview
 from app.jobs.queue import JobQueue, QueuePolicy
 from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue
 
@@ -116,4 +118,21 @@ async def test_stale_result_beyond_the_limit_is_refused_and_leaves_nothing(small
         await call(redis, "CONFIG", "SET", "maxmemory", str(2 * MIB))
         assert not await queue.finish(stale, PHOTO, "image/png", caption=None, findings=(), steps_total=1)
         assert await call(redis, "KEYS", Keys().result("*", stale.fence)) == []
+        await redis.aclose()
+
+
+async def test_preview_beyond_the_limit_is_refused_and_the_job_can_be_ended(small_redis: EmbeddedRedis) -> None:
+    async with open_queue(small_redis.url, "", POLICY) as queue:
+        await fill(queue)
+        (claim,) = await queue.claim("w", 1, 0)
+        await queue.listen(claim.job_id)
+        first, second = (Preview(step, 9, 8, 8, "image/webp", b"picture") for step in (1, 2))
+        await queue.preview(claim, first)
+        redis = connect(small_redis.url)
+        await call(redis, "CONFIG", "SET", "maxmemory", str(2 * MIB))
+        with pytest.raises(QueueMemoryError):
+            await queue.preview(claim, second)
+        rows = await call(redis, "XRANGE", Keys().events(claim.job_id), "-", "+")
+        assert [json.loads(fields[b"data"])["step"] for _, fields in rows if fields[b"type"] == b"preview"] == [1]
+        assert await queue.finish(claim, PHOTO, "image/png", caption=None, findings=(), steps_total=9)
         await redis.aclose()
