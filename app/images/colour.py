@@ -71,6 +71,19 @@ def _convert_by_profile(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def gray_to_srgb(gray: npt.NDArray[np.uint8], icc: bytes) -> npt.NDArray[np.uint8]:
+    """Give gray samples (H, W, 1) as their profile means them in sRGB, or as they are where the profile is unusable."""
+    from PIL import ImageCms  # only few photos need the colour engine
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        converted = ImageCms.profileToProfile(Image.fromarray(gray[..., 0]), source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        converted = None
+    return gray if converted is None else np.asarray(converted)[..., :1]
+
+
 def bleed_colour(rgb: PixelArray, alpha: PixelArray) -> PixelArray:
     """Replace the colours of fully transparent pixels by those of the visible pixels around them.
 

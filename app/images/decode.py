@@ -15,6 +15,7 @@ from app.images.formats import FORMATS
 from app.images.header import SIDEWAYS, inspect, open_image, reading_errors
 from app.images.metadata import kept_dpi, kept_exif, kept_icc
 from app.images.photo import ImageInfo, ImageLimits, Photo, PixelArray
+from app.images.profiles import profile_of_png
 
 _MASK_THRESHOLD = 128
 
@@ -43,6 +44,8 @@ def decode(data: bytes, limits: ImageLimits) -> Photo:
             samples = np.asarray(plain)
         is_managed = image.mode in ("CMYK", "LAB")  # converted to sRGB, so the old profile no longer fits
         icc = None if is_managed else image.info.get("icc_profile")
+        if icc is None and info.format == "png":
+            icc = profile_of_png(image, is_gray=samples.ndim == 2 or samples.shape[2] <= 2)
         dpi = kept_dpi(image.info.get("dpi"), is_sideways=opened.orientation in SIDEWAYS)
     if samples.ndim == 2:
         samples = samples[..., None]

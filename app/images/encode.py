@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from app.errors import InvalidOptionError
+from app.images.colour import gray_to_srgb
 from app.images.formats import FORMATS, OUTPUT_FORMATS, ImageFormat
+from app.images.metadata import change_exif
 from app.images.photo import Photo, PixelArray
 from app.images.png16 import encode_png16
+from app.images.provenance import Setting, pack_settings, software_name
 from app.images.tiff import encode_tiff
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ROWS_AT_ONCE = 512
+_GRAY_AS_RGB = ("webp", "avif")
+METADATA_CHOICES = ("keep", "strip", "strip-gps")
+"""What may happen to a photo's metadata, in public words."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How a result is written, beside its format.
+
+    Attributes:
+        quality_factor: 1..100 for JPEG, WebP and AVIF, by the scale of each; PNG and TIFF lose nothing in any case.
+        metadata: "keep" all that travels on; "strip" it, except the ICC profile, without which colours would be others;
+            or "strip-gps", which leaves out the place and the maker's note.
+        settings: How the photo was restored, by names in lower_snake_case. They are written into the result unless
+            metadata is "strip". Must hold no paths.
+    """
+
+    quality_factor: int = 92
+    metadata: str = "keep"
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality_factor <= 100:
+            raise InvalidOptionError(f"The quality_factor is {self.quality_factor}; expected 1 to 100.")
+        if self.metadata not in METADATA_CHOICES:
+            raise InvalidOptionError(f"metadata is {self.metadata!r}; expected one of {', '.join(METADATA_CHOICES)}.")
+
+
+_AS_EVER = EncodeOptions()
 
 
 def output_format(source: str, wanted: str | None) -> ImageFormat:
@@ -49,7 +83,7 @@ def check_output(source: str, wanted: str | None, width: int, height: int) -> No
         )
 
 
-def encode(photo: Photo, rgb: PixelArray, format: str | None, quality: int = 92) -> tuple[bytes, str]:
+def encode(photo: Photo, rgb: PixelArray, format: str | None, options: EncodeOptions = _AS_EVER) -> tuple[bytes, str]:
     """Write restored colours as a file like the one the photo came in.
 
     JPEG has no transparency: there the photo is put on white. Only PNG and TIFF keep 16 bits.
@@ -58,7 +92,7 @@ def encode(photo: Photo, rgb: PixelArray, format: str | None, quality: int = 92)
         photo: The decoded upload; gives alpha, grayness, ICC profile, EXIF block and default format.
         rgb: Restored colours (H, W, 3) of the size of `photo.rgb`, uint8 or uint16.
         format: Output format, or None for that of the upload.
-        quality: 1..100 for JPEG, WebP and AVIF.
+        options: Quality, what metadata travels on, and the settings to write down.
 
     Returns:
         The file and its media type.
@@ -76,6 +110,10 @@ def encode(photo: Photo, rgb: PixelArray, format: str | None, quality: int = 92)
     depth = rgb.dtype if form.keeps_16_bit else np.dtype(np.uint8)
     colours = _to_depth(rgb, depth)
     samples: npt.NDArray[Any] = to_gray(colours)[..., None] if photo.is_gray else colours
+    photo, xmp = _apply_metadata(photo, options)
+    if photo.is_gray and photo.icc is not None and form.name in _GRAY_AS_RGB:
+        # A profile for gray does not describe what these store.
+        samples, photo = gray_to_srgb(samples, photo.icc), replace(photo, icc=None)
     if photo.alpha is not None:
         alpha: npt.NDArray[Any] = _to_depth(photo.alpha, depth)
         if form.name == "jpeg":
@@ -83,10 +121,19 @@ def encode(photo: Photo, rgb: PixelArray, format: str | None, quality: int = 92)
         else:
             samples = np.concatenate((samples, alpha[..., None]), axis=-1)
     if form.name == "tiff":
-        return encode_tiff(samples, photo), form.media_type
+        return encode_tiff(samples, photo, xmp), form.media_type
     if depth == np.uint16:
-        return encode_png16(samples, photo), form.media_type
-    return _write(samples, form, photo, quality), form.media_type
+        return encode_png16(samples, photo, xmp), form.media_type
+    return _write(samples, form, photo, xmp, options.quality_factor), form.media_type
+
+
+def _apply_metadata(photo: Photo, options: EncodeOptions) -> tuple[Photo, bytes | None]:
+    """Give the photo with the metadata that is to be written, and the XMP packet if there is to be one."""
+    if options.metadata == "strip":
+        return replace(photo, exif=None, dpi=None), None
+    software = software_name(options.settings) if options.settings else None
+    exif = change_exif(photo.exif, keeps_place=options.metadata == "keep", software=software)
+    return replace(photo, exif=exif), pack_settings(options.settings) if options.settings else None
 
 
 def to_gray(rgb: PixelArray) -> PixelArray:
@@ -114,13 +161,19 @@ def _put_on_white(samples: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) 
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def _write(samples: npt.NDArray[np.uint8], form: ImageFormat, photo: Photo, quality: int) -> bytes:
+def _write(samples: npt.NDArray[np.uint8], form: ImageFormat, photo: Photo, xmp: bytes | None, quality: int) -> bytes:
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else np.ascontiguousarray(samples))
     options: dict[str, Any] = {"icc_profile": photo.icc}
     if photo.exif is not None:
         options["exif"] = photo.exif
     if photo.dpi is not None and form.name in ("jpeg", "png"):
         options["dpi"] = photo.dpi
+    if xmp is not None and form.name == "png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options["pnginfo"] = texts
+    elif xmp is not None:
+        options["xmp"] = xmp
     if form.name == "jpeg":
         # Full colour resolution: restored edges would smear at half of it.
         options |= {"quality": quality, "subsampling": 0}
@@ -128,8 +181,6 @@ def _write(samples: npt.NDArray[np.uint8], form: ImageFormat, photo: Photo, qual
         options |= {"quality": quality, "method": 4}
     elif form.name == "avif":
         options |= {"quality": quality, "subsampling": "4:4:4"}
-    if form.name in ("webp", "avif") and photo.icc is not None and photo.is_gray:
-        options.pop("icc_profile")  # these store gray as RGB, which a profile for gray does not describe
     target = io.BytesIO()
     image.save(target, form.pillow, **options)
     return target.getvalue()

@@ -27,6 +27,7 @@ from app.errors import (
 )
 from app.images.formats import FORMATS, ImageFormat, describe_unknown, sniff_format
 from app.images.photo import ImageInfo, ImageLimits
+from app.images.structure import check_structure
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
@@ -34,6 +35,11 @@ _FIRST_FRAME_COUNTS = ("jpeg", "heic")  # MPO: the others are previews or the se
 # Each scan of a progressive JPEG walks over the whole picture, so that a small file with thousands of them would keep
 # a core busy for hours. Real encoders write about ten; a phone's MPO holds a few pictures.
 _MAX_JPEG_SCANS = 100
+_MAX_JPEG_SCANS_OF_LARGE = 20
+_MAX_JPEG_SCAN_MEGAPIXELS = 500  # scans times megapixels: about a second of a core
+# A tile is unpacked in full, also one that is far larger than the picture.
+_MAX_TIFF_TILE_PIXELS = 1024 * 1024
+_MAX_TIFF_TILE_OVER_PICTURE = 4
 _MAX_EXIF_BYTES = 64 * 1024
 
 
@@ -42,15 +48,15 @@ def inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
 
     Args:
         data: The whole file.
-        limits: Bounds on bytes, pixels and side.
+        limits: Bounds on bytes, pixels, sides and frames.
 
     Raises:
         EmptyUploadError: There are no bytes.
         UploadTooLargeError: There are too many bytes.
         UnsupportedFormatError: The bytes are in none of our formats.
-        InvalidImageError: The format is ours, but the header is damaged.
-        ImageTooLargeError: Too many pixels or too long a side.
-        AnimatedImageError: Several frames.
+        InvalidImageError: The format is ours, but the header is damaged, or the file is made to keep a decoder busy.
+        ImageTooLargeError: Too many pixels, too long a side, or one side far longer than the other.
+        AnimatedImageError: Several frames or pages, or more pictures beside the main one than are allowed.
     """
     with open_image(data, limits) as opened:
         return opened.info
@@ -82,9 +88,8 @@ def open_image(data: bytes, limits: ImageLimits) -> Iterator[OpenedImage]:
         image = Image.open(io.BytesIO(data), formats=[form.pillow])
         with image:
             _check_size(image, limits)
-            if getattr(image, "is_animated", False) and form.name not in _FIRST_FRAME_COUNTS:
-                raise AnimatedImageError("The file holds more than one frame or page. Send a single picture.")
-            frames = int(getattr(image, "n_frames", 1)) if form.name in _FIRST_FRAME_COUNTS else 1
+            _check_cost(image, form, data)
+            frames = _count_frames(image, form, limits)
             orientation = _orientation(image, form, data)
             width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
             info = ImageInfo(form.name, form.media_type, width, height, image.mode, bits_of(image), frames)
@@ -140,10 +145,7 @@ def _recognise(data: bytes, limits: ImageLimits) -> ImageFormat:
         )
     if name == "heic" and not _register_heif():
         raise UnsupportedFormatError("HEIC needs the pillow-heif package, which is not installed. Send a JPEG instead.")
-    if name == "jpeg" and data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
-        raise InvalidImageError(
-            f"The JPEG file has more than {_MAX_JPEG_SCANS} scans; no camera or editor writes that."
-        )
+    check_structure(name, data)
     return FORMATS[name]
 
 
@@ -170,6 +172,45 @@ def _check_size(image: Image.Image, limits: ImageLimits) -> None:
         raise ImageTooLargeError(
             f"The photo has {width * height / 1_000_000:.1f} megapixels; at most {limits.max_megapixels:g} are allowed."
         )
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise ImageTooLargeError(
+            f"The photo is {width:,} x {height:,} pixels; one side may be at most {limits.max_aspect:g} times the "
+            "other. Cut it into parts."
+        )
+
+
+def _check_cost(image: Image.Image, form: ImageFormat, data: bytes) -> None:
+    """Refuse files whose decoding takes far more time or memory than their pixels do."""
+    pixels = image.width * image.height
+    if form.name == "jpeg":
+        # Counted in the whole file, so also in previews; real files stay far below either bound.
+        scans = data.count(b"\xff\xda")
+        if scans > _MAX_JPEG_SCANS or (
+            scans > _MAX_JPEG_SCANS_OF_LARGE and scans * pixels > _MAX_JPEG_SCAN_MEGAPIXELS * 1_000_000
+        ):
+            raise InvalidImageError(f"The JPEG file has {scans} scans; no camera or editor writes that.")
+    if form.name == "tiff":
+        tags = getattr(image, "tag_v2", {})
+        width, height = (tags.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength))
+        if isinstance(width, int) and isinstance(height, int):
+            most = max(_MAX_TIFF_TILE_PIXELS, _MAX_TIFF_TILE_OVER_PICTURE * pixels)
+            if width * height > most:
+                raise InvalidImageError(
+                    f"The TIFF file has tiles of {width:,} x {height:,} pixels for a picture of {image.width:,} x "
+                    f"{image.height:,}. Save the photo with smaller tiles or with strips."
+                )
+
+
+def _count_frames(image: Image.Image, form: ImageFormat, limits: ImageLimits) -> int:
+    """Count the pictures in a file of which the first or main one counts; refuse animations and pages."""
+    if form.name not in _FIRST_FRAME_COUNTS:
+        if getattr(image, "is_animated", False):
+            raise AnimatedImageError("The file holds more than one frame or page. Send a single picture.")
+        return 1
+    frames = int(getattr(image, "n_frames", 1))
+    if frames > limits.max_frames:
+        raise AnimatedImageError(f"The file holds {frames} pictures; at most {limits.max_frames} may lie in one file.")
+    return frames
 
 
 def _orientation(image: Image.Image, form: ImageFormat, data: bytes) -> int:

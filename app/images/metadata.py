@@ -1,8 +1,12 @@
-"""What of a file's metadata travels on: EXIF block without orientation, fitting ICC profile, dots per inch."""
+"""What of a file's metadata travels on: EXIF block without orientation, fitting ICC profile, dots per inch.
+
+Also the changes that a caller may ask for: the place left out, the name of the software written in.
+"""
 
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -20,12 +24,16 @@ _LAYOUT_TAGS = frozenset(
     }
 )
 _KEPT_BLOCKS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+# GeoTIFF: scale and corners of a map, its matrix, keys and their values; GDAL's notes.
+_PLACE_TAGS = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112})
+_BROKEN_EXIF = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
 
 
 def kept_exif(image: Image.Image, width: int, height: int) -> bytes | None:
     """Give the EXIF block for the result, or None if there is none or it is damaged or too large.
 
     The orientation tag goes (the pixels are turned), and so does the embedded preview, which shows the old photo.
+    A maker's note goes where the block would else be too large for a JPEG file.
 
     Args:
         image: The opened file.
@@ -34,22 +42,59 @@ def kept_exif(image: Image.Image, width: int, height: int) -> bytes | None:
     """
     try:
         old = image.getexif()
-        new = Image.Exif()
-        for tag, value in old.items():
-            if tag not in _LAYOUT_TAGS and tag not in tuple(ExifTags.IFD):
-                new[tag] = value
-        for block in _KEPT_BLOCKS:
-            entries = dict(old.get_ifd(block))
-            if block is ExifTags.IFD.Exif:
-                entries.pop(ExifTags.IFD.Interop, None)
-                for tag, side in ((ExifTags.Base.ExifImageWidth, width), (ExifTags.Base.ExifImageHeight, height)):
-                    if tag in entries:
-                        entries[tag] = side
-            if entries:
-                new[block] = entries
-        packed = new.tobytes() if len(new) else b""
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error):
+        tags = {tag: value for tag, value in old.items() if tag not in _LAYOUT_TAGS and tag not in tuple(ExifTags.IFD)}
+        blocks = {block: dict(old.get_ifd(block)) for block in _KEPT_BLOCKS}
+        details = blocks[ExifTags.IFD.Exif]
+        details.pop(ExifTags.IFD.Interop, None)
+        for tag, side in ((ExifTags.Base.ExifImageWidth, width), (ExifTags.Base.ExifImageHeight, height)):
+            if tag in details:
+                details[tag] = side
+        packed = _pack_exif(tags, blocks)
+        if packed is None and details.pop(ExifTags.Base.MakerNote, None) is not None:
+            packed = _pack_exif(tags, blocks)  # the notes of some cameras are larger than all else together
+    except _BROKEN_EXIF:
         return None  # cameras and editors write broken blocks; the photo matters more
+    return packed
+
+
+def change_exif(exif: bytes | None, *, keeps_place: bool, software: str | None) -> bytes | None:
+    """Give an EXIF block with what a caller asked for changed, or None if nothing is left.
+
+    Without the place, the GPS and GeoTIFF fields go, and so does the maker's note: only the maker knows what it tells.
+
+    Args:
+        exif: A block made by `kept_exif`, or None.
+        keeps_place: Whether fields that tell the place stay.
+        software: What made the file, or None to leave what the block says.
+    """
+    if keeps_place and software is None:
+        return exif
+    try:
+        old = Image.Exif()
+        if exif is not None:
+            old.load(exif)
+        tags = {tag: value for tag, value in old.items() if tag not in tuple(ExifTags.IFD)}
+        blocks = {block: dict(old.get_ifd(block)) for block in _KEPT_BLOCKS}
+        if not keeps_place:
+            tags = {tag: value for tag, value in tags.items() if tag not in _PLACE_TAGS}
+            del blocks[ExifTags.IFD.GPSInfo]
+            blocks[ExifTags.IFD.Exif].pop(ExifTags.Base.MakerNote, None)
+        if software is not None:
+            tags[ExifTags.Base.Software] = software
+        return _pack_exif(tags, blocks)
+    except _BROKEN_EXIF:
+        return exif if keeps_place else None  # rather nothing than a place that was to go
+
+
+def _pack_exif(tags: dict[int, Any], blocks: dict[ExifTags.IFD, dict[int, Any]]) -> bytes | None:
+    """Give the block, or None if it is empty or more than a JPEG file can hold."""
+    new = Image.Exif()
+    for tag, value in tags.items():
+        new[tag] = value
+    for block, entries in blocks.items():
+        if entries:
+            new[block] = entries
+    packed = new.tobytes() if len(new) else b""
     return packed if 0 < len(packed) <= _MAX_EXIF_BYTES else None
 
 

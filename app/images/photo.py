@@ -23,11 +23,17 @@ class ImageLimits:
         max_bytes: Largest file in bytes.
         max_megapixels: Most millions of pixels. Pillow's own guard adds a ceiling of 178 that no setting lifts.
         max_side_px: Longest side in pixels.
+        max_aspect: Most times that the longer side may be the shorter one. A row of pixels is no photo, but takes the
+            memory of a row of tiles.
+        max_frames: Most pictures in a file of which only the main one counts (HEIC bursts, previews in MPO files);
+            animations and pages are always refused.
     """
 
     max_bytes: int = 64 * 1024 * 1024
     max_megapixels: float = 50.0
     max_side_px: int = 20_000
+    max_aspect: float = 200.0
+    max_frames: int = 100
 
     @classmethod
     def of(cls, settings: Settings) -> ImageLimits:

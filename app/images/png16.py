@@ -18,12 +18,13 @@ _EXIF_PREFIX = b"Exif\0\0"
 _METRES_PER_INCH = 0.0254
 
 
-def encode_png16(samples: npt.NDArray[np.uint16], photo: Photo) -> bytes:
+def encode_png16(samples: npt.NDArray[np.uint16], photo: Photo, xmp: bytes | None = None) -> bytes:
     """Write a PNG file with 16 bits per sample.
 
     Args:
         samples: (H, W, C) with C 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
         photo: Gives profile, EXIF block and resolution.
+        xmp: XMP packet, or None.
     """
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
@@ -35,6 +36,9 @@ def encode_png16(samples: npt.NDArray[np.uint16], photo: Photo) -> bytes:
         parts.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
     if photo.exif is not None:
         parts.append(_chunk(b"eXIf", photo.exif.removeprefix(_EXIF_PREFIX)))
+    if xmp is not None:
+        # Uncompressed, in no language.
+        parts.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
     parts += [_chunk(b"IDAT", _png_rows(samples)), _chunk(b"IEND", b"")]
     return b"".join(parts)
 

@@ -19,20 +19,23 @@ _ROWS_AT_ONCE = 256
 _COMPRESSION_LEVEL = 6
 _UNDEFINED = 7  # type number of bytes without meaning to a reader
 _ICC_TAG = 34675
+_BYTE = 1
+_XMP_TAG = 700
 
 
-def encode_tiff(samples: PixelArray, photo: Photo) -> bytes:
+def encode_tiff(samples: PixelArray, photo: Photo, xmp: bytes | None = None) -> bytes:
     """Write a little-endian TIFF file.
 
     Args:
         samples: (H, W, C) with C 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
         photo: Gives profile, resolution and EXIF block; a block that a TIFF directory cannot hold is left out.
+        xmp: XMP packet, or None.
     """
     strips = [_strip(samples[top : top + _ROWS_AT_ONCE]) for top in range(0, len(samples), _ROWS_AT_ONCE)]
     try:
-        directory = _directory(samples, strips, photo, photo.exif)
+        directory = _directory(samples, strips, photo, photo.exif, xmp)
     except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        directory = _directory(samples, strips, photo, None)
+        directory = _directory(samples, strips, photo, None, xmp)
     return b"".join([directory, *strips])
 
 
@@ -42,7 +45,7 @@ def _strip(rows: PixelArray) -> bytes:
     return zlib.compress(differences.tobytes(), _COMPRESSION_LEVEL)
 
 
-def _directory(samples: PixelArray, strips: list[bytes], photo: Photo, exif: bytes | None) -> bytes:
+def _directory(samples: PixelArray, strips: list[bytes], photo: Photo, exif: bytes | None, xmp: bytes | None) -> bytes:
     height, width, channels = samples.shape
     tags = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     if exif is not None:
@@ -67,6 +70,9 @@ def _directory(samples: PixelArray, strips: list[bytes], photo: Photo, exif: byt
     if photo.icc is not None:
         tags.tagtype[_ICC_TAG] = _UNDEFINED
         tags[_ICC_TAG] = photo.icc
+    if xmp is not None:
+        tags.tagtype[_XMP_TAG] = _BYTE
+        tags[_XMP_TAG] = xmp
     if photo.dpi is not None:
         tags[ExifTags.Base.XResolution], tags[ExifTags.Base.YResolution] = photo.dpi
         tags[ExifTags.Base.ResolutionUnit] = 2  # inch
