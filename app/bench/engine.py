@@ -144,11 +144,19 @@ def serve_in_batches(runner: Runner, photos: Sequence[DecodedPhoto], steps: int)
 def begin_all(runner: Runner, photos: Sequence[DecodedPhoto], steps: int) -> Engine:
     """An engine with these photos admitted, each looked at and set up in the runner."""
     engine = Engine(EnginePolicy(runner.batch_tiles))
-    for index, photo in enumerate(photos):
-        name = f"bench-{index}"
-        begun = runner.begin(name, photo, RestoreOptions(steps=steps, seed=index))
+    jobs = [(f"bench-{index}", photo, RestoreOptions(steps=steps, seed=index)) for index, photo in enumerate(photos)]
+    look_ahead(runner, jobs)
+    for name, photo, options in jobs:
+        begun = runner.begin(name, photo, options)
         engine.add(JobShape(name, begun.tiles, begun.steps, state_bytes=begun.state_bytes))
     return engine
+
+
+def look_ahead(runner: Runner, jobs: Sequence[tuple[str, DecodedPhoto, RestoreOptions]]) -> None:
+    """Look at photos in groups before they begin, where the worker would."""
+    size = runner.looks_together
+    for first in range(0, len(jobs) if size > 1 else 0, size):
+        runner.look(jobs[first : first + size])
 
 
 def run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from app.bench.decoded import make_decoded
+from app.bench.engine import look_ahead
 from app.bench.photos import Size
 from app.jobs.job import RestoreOptions
 from app.worker.engine import Engine, EnginePolicy, JobShape
@@ -109,13 +110,15 @@ def restore_mix(runner: Runner, samples: Sequence[Sample], batch_tiles: int, dra
         Images (1, 3, H, W) in [0, 1], in the order of the samples.
     """
     engine = Engine(EnginePolicy(batch_tiles))
-    coming = list(enumerate(samples))
+    coming = list(range(len(samples)))
     results: dict[str, torch.Tensor] = {}
+    options = [RestoreOptions(steps=sample.steps, seed=sample.seed) for sample in samples]
+    photos = [make_decoded(sample.size, sample.seed) for sample in samples]
+    look_ahead(runner, [(str(index), photo, options[index]) for index, photo in enumerate(photos)])
     while coming or len(engine):
         while coming and (not len(engine) or draw.random() < 0.5):
-            index, sample = coming.pop(0)
-            options = RestoreOptions(steps=sample.steps, seed=sample.seed)
-            begun = runner.begin(str(index), make_decoded(sample.size, sample.seed), options)
+            index = coming.pop(0)
+            begun = runner.begin(str(index), photos[index], options[index])
             engine.add(JobShape(str(index), begun.tiles, begun.steps, state_bytes=begun.state_bytes))
         report = runner.run(engine.next_batch())
         for error in report.failed.values():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.bench.decoded import copy_of
-from app.bench.engine import serve_in_batches
+from app.bench.engine import look_ahead, serve_in_batches
 from app.bench.replay import Policy, Request, Slots
 from app.bench.whole import STATIC_BATCH, restore_whole
 from app.jobs.job import RestoreOptions
@@ -60,6 +60,7 @@ class StepBatching:
         self._setting = setting
         self._waiting: deque[Request] = deque()
         self._running: dict[str, Request] = {}
+        self._looked_at: set[int] = set()  # indexes of requests
         runner = setting.runner
         self._engine = Engine(EnginePolicy(runner.batch_tiles, max_state_bytes=runner.state_budget_bytes()))
 
@@ -99,11 +100,24 @@ class StepBatching:
         height, width = photo.image.shape[2:]
         if not self._engine.can_admit(runner.estimate_state_bytes(width, height)):
             return
+        self._look_ahead()
         request = self._waiting.popleft()
-        name = f"bench-{request.index}"
-        begun = runner.begin(name, photo, RestoreOptions(steps=self._setting.steps, seed=request.index))
+        name, _, options = self._job(request)
+        begun = runner.begin(name, photo, options)
         self._engine.add(JobShape(name, begun.tiles, begun.steps, state_bytes=begun.state_bytes))
         self._running[name] = request
+
+    def _look_ahead(self) -> None:
+        """Look at the photos in line together, where the worker would."""
+        most = self._setting.runner.looks_together
+        group = [request for request in self._waiting if request.index not in self._looked_at][:most]
+        if self._waiting[0] in group:
+            look_ahead(self._setting.runner, [self._job(request) for request in group])
+            self._looked_at |= {request.index for request in group}
+
+    def _job(self, request: Request) -> tuple[str, DecodedPhoto, RestoreOptions]:
+        options = RestoreOptions(steps=self._setting.steps, seed=request.index)
+        return f"bench-{request.index}", self._setting.take_photo(request), options
 
 
 class OneByOne:

@@ -45,6 +45,7 @@ class HeldJob:
         pixel_bytes: Memory of the photo while it is decoded but not begun, and while it is restored but not encoded.
         successor: The whole claim that came while an outcome was being told; it counts once that outcome is settled.
         decoded: The photo between decoding and admission.
+        is_looked_at: The model has seen the photo, together with others, before it begins.
         model: Name of the model that works on it; empty when this worker does not have the one that was asked for.
         leave: Set when the job must leave; acted upon between steps.
         task: What decodes or delivers it, kept so that it is not garbage collected.
@@ -61,6 +62,7 @@ class HeldJob:
     pixel_bytes: int = 0
     successor: Claim | None = None
     decoded: DecodedPhoto | None = None
+    is_looked_at: bool = False
     model: str = ""
     leave: Leave | None = None
     step: int = 0

@@ -97,6 +97,15 @@ class ModelSet:
         """
         return self._first.decode(image, mask)
 
+    def looks_together(self, name: str) -> int:
+        """How many photos it is worth to `look` at together with a model."""
+        return self._runners[name].looks_together
+
+    def look(self, name: str, jobs: Sequence[tuple[str, DecodedPhoto, RestoreOptions]]) -> None:
+        """Look at photos for one model at once, ahead of `begin`; never fails, see `Runner.look`."""
+        self._runners[name].look(jobs)
+        self._names |= dict.fromkeys((job_id for job_id, _, _ in jobs), name)
+
     def begin(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> BegunJob:
         """Look at the photo and set up its state, with the model that the options name.
 

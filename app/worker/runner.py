@@ -26,14 +26,15 @@ from app.errors import (
 )
 from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
-from app.machine import free_bytes
 from app.metrics import record_memory_split
 from app.worker.devices import choose_device
 from app.worker.engine import TileRef
+from app.worker.memory import PIXEL_BYTES, plan_pixel_bytes, plan_state_bytes
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import ModelError, NonFiniteError
-from model.pipeline import RestorationState, Restorer
+from model.observe import CUDA_GROUP
+from model.pipeline import Analysis, RestorationState, Restorer
 from model.tiling import taper, weight_sums
 
 logger = logging.getLogger(__name__)
@@ -43,18 +44,6 @@ CPU_TILES = 2
 
 LEAST_GAIN = 0.97
 """A larger batch must bring the time per tile below this part of the smaller one's to be used on a CPU."""
-
-STATE_SHARE = 0.4
-"""Part of the memory beside the loaded models that the states of photos in progress may fill; decoding and forwards
-need the rest."""
-
-PIXEL_SHARE = 0.2
-"""Part of the memory beside the loaded models for photos between upload and state; on a CPU it comes on top of the
-share of the states."""
-
-PIXEL_BYTES = 32
-"""Memory per pixel of a decoded photo at its peak: 12 as floats, up to 8 as integers with alpha, 4 for the mask, and
-what the decoder itself needs meanwhile."""
 
 
 @dataclass
@@ -94,6 +83,7 @@ class Runner:
         self._host_share = host_share
         self._restorer: Restorer | None = None
         self._running: dict[str, _Running] = {}
+        self._seen: dict[str, Analysis] = {}  # of photos that have not begun
         self._bytes_per_pixel = 0.0
         self._most_tiles = batch_tiles
         self.batch_tiles = batch_tiles
@@ -174,10 +164,7 @@ class Runner:
 
         Call it once all models of the process are loaded and warm and before the first photo.
         """
-        if self.restorer.device.type == "cuda":
-            device_bytes, _ = torch.cuda.mem_get_info(self.restorer.device)
-            return max(1, int(device_bytes * STATE_SHARE))
-        return max(1, int(free_bytes(self._host_share) * STATE_SHARE))  # even without any a photo is worked on, alone
+        return plan_state_bytes(self.restorer.device, self._host_share)
 
     def estimate_pixel_bytes(self, width: int, height: int) -> int:
         """Tell how much memory a photo of this size takes at most between upload and state, or state and result."""
@@ -188,7 +175,7 @@ class Runner:
 
         Call it when `state_budget_bytes` is called.
         """
-        return max(1, int(free_bytes(self._host_share) * PIXEL_SHARE))
+        return plan_pixel_bytes(self._host_share)
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
         """Read an upload.
@@ -203,15 +190,34 @@ class Runner:
                 holes = mask_to_tensor(decode_mask(mask, self._limits, photo.width, photo.height))
             return DecodedPhoto(photo, to_tensor(photo.rgb), holes)
 
+    @property
+    def looks_together(self) -> int:
+        """How many photos one call of `look` is worth making for; 1 where looking together saves nothing."""
+        return CUDA_GROUP if self.restorer.device.type == "cuda" else 1
+
+    def look(self, jobs: Sequence[tuple[str, DecodedPhoto, RestoreOptions]]) -> None:
+        """Look at several photos at once, ahead of `begin`, which then need not.
+
+        Never fails: what is wrong with a photo is found again, and told, when it begins.
+        """
+        images, captions = [decoded.image for _, decoded, _ in jobs], [options.caption for _, _, options in jobs]
+        try:
+            analyses = self.restorer.analyze_many(images, captions)
+        except Exception:
+            logger.exception("%d photos could not be looked at together, now one by one", len(jobs))
+            return
+        self._seen |= {job_id: analysis for (job_id, _, _), analysis in zip(jobs, analyses, strict=True)}
+
     def begin(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> BegunJob:
-        """Look at the photo (caption, damage) and set up its state.
+        """Look at the photo (caption, damage), unless `look` has, and set up its state.
 
         Raises:
             ServiceError: This photo cannot be worked on; nothing is held.
         """
-        restorer = self.restorer
+        restorer, analysis = self.restorer, self._seen.pop(job_id, None)
         with _as_service_errors():
-            analysis = restorer.analyze(decoded.image, caption=options.caption)
+            if analysis is None:
+                analysis = restorer.analyze(decoded.image, caption=options.caption)
             steps = options.steps
             if steps is None:
                 steps = restorer.choose_steps(options.quality, analysis, decoded.mask)
@@ -291,6 +297,7 @@ class Runner:
     def discard(self, job_id: str) -> None:
         """Free whatever is held of a job; no effect when nothing is."""
         self._running.pop(job_id, None)
+        self._seen.pop(job_id, None)
 
     def _run(self, batch: list[TileRef], report: BatchReport) -> None:
         error = self._forward(batch)
@@ -307,6 +314,7 @@ class Runner:
             self.batch_tiles = max(1, min(self.batch_tiles, half))
             logger.warning("out of memory with %d tiles, batches are now %d", len(batch), self.batch_tiles)
             record_memory_split()
+            self.restorer.forward.forget_graphs()
             _empty_device_cache()
             self._run_parts([left[:half], left[half:]], report)
         elif len(jobs) > 1:  # find out whose fault it is
