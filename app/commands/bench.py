@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.bench_images import bombs, formats, fuzz_images
 from app.commands.bench_load import arrivals, service
 from app.commands.bench_options import (
     BatchTiles,
@@ -164,6 +165,9 @@ def plot(
 
 app.command()(arrivals)
 app.command()(service)
+app.command()(formats)
+app.command()(fuzz_images)
+app.command()(bombs)
 
 
 def _trace(runner: Runner, sizes: list[tuple[int, int]], steps: int, path: Path) -> dict[str, float]:
