@@ -37,6 +37,23 @@ class BlobStore:
         data: bytes | None = await call(self._redis, "GET", name)
         return data
 
+    async def size(self, name: str) -> int | None:
+        """Give the number of bytes, or None when there are none.
+
+        Raises:
+            QueueUnavailableError: Redis cannot be reached.
+        """
+        return int(await call(self._redis, "STRLEN", name)) or None
+
+    async def part(self, name: str, start: int, stop: int) -> bytes:
+        """Give the bytes from `start` up to, not including, `stop`; fewer when there are not so many.
+
+        Raises:
+            QueueUnavailableError: Redis cannot be reached.
+        """
+        data: bytes = await call(self._redis, "GETRANGE", name, start, stop - 1)
+        return data
+
     async def delete(self, *names: str) -> None:
         """Delete what is there of the names.
 

@@ -63,6 +63,20 @@ class Keys:
         """There while somebody listens to the events of one job."""
         return f"{self.prefix}listening:{job_id}"
 
+    def listed(self, tenant: str, state: str) -> str:
+        """Sorted set of a tenant's jobs in a state, by creation time; entries go with the records they stand for."""
+        return f"{self.prefix}listed:{tenant}:{state}"
+
+    @property
+    def unlist(self) -> str:
+        """Sorted set of listed jobs by the time at which their records are deleted."""
+        return f"{self.prefix}unlist"
+
+    @property
+    def news(self) -> str:
+        """Pub/Sub channel (not a key) that names every job with a new event."""
+        return f"{self.prefix}news"
+
     def image(self, job_id: str) -> str:
         """Bytes of the uploaded photo."""
         return f"{self.prefix}image:{job_id}"
@@ -93,4 +107,7 @@ class Keys:
             self.mask(""),
             f"{self.prefix}result:",
             self.listening(""),
+            f"{self.prefix}listed:",
+            self.unlist,
+            self.news,
         ]

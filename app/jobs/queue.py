@@ -26,10 +26,14 @@ from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
 from app.jobs.claiming import Claimer, is_missing_group
 from app.jobs.codec import decode_job, encode_findings, encode_job
 from app.jobs.connection import call, connect
+from app.jobs.directory import Directory, server_ms
 from app.jobs.job import PRIORITIES, JobState
+from app.jobs.journal import Journal
 from app.jobs.keys import GROUP, Keys
+from app.jobs.news import NewsReader
 from app.jobs.notices import NoticeReader
 from app.jobs.previews import Listeners
+from app.jobs.results import ResultReader
 from app.jobs.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -56,6 +60,12 @@ class JobQueue:
         redis: Client made by `app.jobs.connection.connect`.
         keys: Names of the keys.
         policy: Times and bounds; None gives the defaults.
+
+    Attributes:
+        directory: Lists jobs.
+        journal: Reads what happened to a job.
+        news: Tells when something has happened.
+        results: Reads results piece by piece.
     """
 
     def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None) -> None:
@@ -66,6 +76,10 @@ class JobQueue:
         self._scripts = Scripts(redis, keys, self.policy)
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
+        self.directory = Directory(redis, keys, self._scripts)
+        self.journal = Journal(redis, keys)
+        self.news = NewsReader(redis, keys.news)
+        self.results = ResultReader(self._blobs, keys)
         self._claimer = Claimer(redis, keys, self._scripts, self._blobs, self.policy.lease_ms, self.ensure)
 
     @classmethod
@@ -76,6 +90,7 @@ class JobQueue:
     async def close(self) -> None:
         """Stop waiting and close the connections."""
         await self._notices.close()
+        await self.news.close()
         await self._redis.aclose()
 
     async def ensure(self) -> None:
@@ -145,7 +160,7 @@ class JobQueue:
         fields = await call(self._redis, "HGETALL", self._keys.job(job_id))
         if not fields:
             raise JobNotFoundError(f"No job has the id {job_id!r}; records are deleted some time after the end.")
-        return decode_job(fields).seen_at(await self._now_ms())
+        return decode_job(fields).seen_at(await server_ms(self._redis))
 
     async def result(self, job_id: str) -> bytes:
         """Give the bytes of the restored photo.
@@ -211,7 +226,7 @@ class JobQueue:
     async def workers(self) -> list[WorkerInfo]:
         """List the workers that gave a sign of life lately, by name."""
         rows = await call(self._redis, "HGETALL", self._keys.workers)
-        now_ms = await self._now_ms()
+        now_ms = await server_ms(self._redis)
         found = []
         for name, text in sorted(rows.items()):
             row = json.loads(text)
@@ -220,10 +235,6 @@ class JobQueue:
                 models = tuple(item for item in row.get("models", row["model"]).split(",") if item)
                 found.append(WorkerInfo(name.decode(), row["ready"], row["model"], row["seen_ms"], models))
         return found
-
-    async def _now_ms(self) -> int:
-        seconds, micros = await call(self._redis, "TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
 
     # Side of the worker
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
-    "retire", "preview",
+    "retire", "preview", "page",
 )  # fmt: skip
 
 
@@ -153,6 +153,16 @@ class Scripts:
     async def cancel(self, job_id: str) -> bool:
         """Cancel or ask to; False without such a job."""
         return bool(await self._run("cancel", job_id))
+
+    async def page(self, tenant: str, *args: str | int) -> tuple[str, list[tuple[dict[bytes, bytes], int]]]:
+        """Look up a page of jobs; see `lua/page.lua` for the arguments.
+
+        Returns:
+            The place to go on from (empty at the end), and of each job its record and its position in the queue.
+        """
+        last, *rows = await self._run("page", tenant, *args)
+        found = [(dict(zip(flat[::2], flat[1::2], strict=True)), int(position)) for flat, position in rows]
+        return last.decode(), found
 
     async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int, models: Iterable[str]) -> None:
         """Record a sign of life."""

@@ -21,4 +21,5 @@ for i = 1, #rows, 2 do
     end
   end
 end
+unlist_deleted(1000)
 return 1

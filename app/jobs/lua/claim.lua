@@ -45,6 +45,7 @@ local function take(priority, entry, id, is_lost_answer)
   redis.call("HSET", key, "state", "running", "owner", owner, "step", 0, "deliveries", job.deliveries + (counted and 1 or 0))
   redis.call("HSETNX", key, "started_ms", NOW)
   redis.call("ZREM", QUEUED[priority], id)
+  relist(job, "running")
   emit(id, "state", { state = "running", attempt = fence })
   -- Both times by this server's clock; a record of an earlier release has only that of the API.
   local accepted_ms = tonumber(redis.call("HGET", key, "accepted_ms") or job.created_ms)

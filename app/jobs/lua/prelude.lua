@@ -9,6 +9,7 @@ local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
 local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
 local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
 local JOB, EVENTS, IMAGE, MASK, RESULT, LISTEN = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local LISTED, UNLIST, NEWS = KEYS[14], KEYS[15], KEYS[16]
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
@@ -26,7 +27,7 @@ local function load_job(id)
   local v = redis.call(
     "HMGET", JOB .. id,
     "state", "attempt", "deliveries", "priority", "entry", "cancel_requested", "created_ms", "owner",
-    "error_code", "error_detail"
+    "error_code", "error_detail", "tenant"
   )
   if not v[1] then
     return nil
@@ -34,17 +35,46 @@ local function load_job(id)
   return {
     id = id, state = v[1], attempt = tonumber(v[2]) or 0, deliveries = tonumber(v[3]) or 0, priority = v[4],
     entry = v[5], cancel_requested = v[6] == "1", created_ms = v[7], owner = v[8],
-    error_code = v[9], error_detail = v[10],
+    error_code = v[9], error_detail = v[10], tenant = v[11] or "default",
   }
 end
 
--- Adds an event, with bytes if there are any, and gives its id.
+-- Adds an event, with bytes if there are any, tells those who follow, and gives its id.
 local function emit(id, kind, data, bytes)
   data.at_ms = NOW
-  return redis.call(
+  local event = redis.call(
     "XADD", EVENTS .. id, "MAXLEN", "=", EVENT_MAXLEN, "*",
     "type", kind, "data", cjson.encode(data), unpack(bytes and { "bytes", bytes } or {})
   )
+  redis.pcall("PUBLISH", NEWS, id) -- a courtesy: where it is forbidden, followers look by themselves
+  return event
+end
+
+-- The listing. A tenant's jobs lie in one sorted set per state, all with score 0, so that they are in the order of
+-- their members, "created_ms:id": a place in that order stays where it is while jobs come and go. A record that gets
+-- an end also gets a line in UNLIST, and whoever comes by after that time takes the job out of the listing.
+local function listed_as(created_ms, id)
+  return string.rep("0", 13 - #created_ms) .. created_ms .. ":" .. id
+end
+
+local function enlist(tenant, state, member)
+  redis.call("ZADD", LISTED .. tenant .. ":" .. state, 0, member)
+end
+
+-- Moves a job to the set of another state.
+local function relist(job, state)
+  local member = listed_as(job.created_ms, job.id)
+  redis.call("ZREM", LISTED .. job.tenant .. ":" .. job.state, member)
+  enlist(job.tenant, state, member)
+end
+
+-- Takes up to `most` jobs whose records have been deleted out of the listing.
+local function unlist_deleted(most)
+  for _, line in ipairs(redis.call("ZRANGEBYSCORE", UNLIST, "-inf", NOW, "LIMIT", 0, most)) do
+    local state, member, tenant = string.match(line, "^(%a+):(%d+:[^:]+):(.*)$")
+    redis.call("ZREM", LISTED .. tenant .. ":" .. state, member)
+    redis.call("ZREM", UNLIST, line)
+  end
 end
 
 -- Takes the job's preview out of its events; only the newest one is kept, and none after the end.
@@ -86,6 +116,8 @@ local function conclude(job, state, fields)
     redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
   end
   redis.call("ZREM", QUEUED[job.priority], job.id)
+  relist(job, state)
+  redis.call("ZADD", UNLIST, NOW + keep_ms, state .. ":" .. listed_as(job.created_ms, job.id) .. ":" .. job.tenant)
   emit(job.id, "state", { state = state, attempt = job.attempt })
   redis.call("PEXPIRE", key, keep_ms)
   redis.call("PEXPIRE", EVENTS .. job.id, keep_ms)
@@ -117,6 +149,7 @@ local function requeue(job, deliveries)
   redis.call("HSET", key, "state", "queued", "entry", entry, "deliveries", deliveries, "step", 0)
   redis.call("HDEL", key, "owner")
   redis.call("ZADD", QUEUED[job.priority], job.created_ms, job.id)
+  relist(job, "queued")
   emit(job.id, "state", { state = "queued", attempt = job.attempt })
 end
 

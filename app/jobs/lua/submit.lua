@@ -26,5 +26,7 @@ local entry = redis.call("XADD", STREAM[priority], "*", "job", id)
 -- By this clock, which claims read too: created_ms is by the clock of the API's machine.
 redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, "accepted_ms", NOW, unpack(fields))
 redis.call("ZADD", QUEUED[priority], created_ms, id)
+enlist(redis.call("HGET", JOB .. id, "tenant"), "queued", listed_as(created_ms, id))
+unlist_deleted(20) -- more than come: the listing cannot grow beyond the records
 emit(id, "state", { state = "queued", attempt = 0 })
 return { "ok", queued + 1 }

@@ -12,6 +12,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.mask(job),
         keys.result(job, 3),
         keys.listening(job),
+        *(keys.listed("t", state) for state in ("queued", "running")),
     ]
     return keys.script_keys() + per_job
 
@@ -27,7 +28,7 @@ def test_names_differ_within_and_between_namespaces() -> None:
 
 def test_script_keys_are_the_beginnings_of_the_names_of_jobs() -> None:
     keys = Keys("x")
-    beginnings = keys.script_keys()[7:]
+    beginnings = keys.script_keys()[7:14]
     for name in (
         keys.job("a"),
         keys.events("a"),
@@ -35,5 +36,6 @@ def test_script_keys_are_the_beginnings_of_the_names_of_jobs() -> None:
         keys.mask("a"),
         keys.result("a", 1),
         keys.listening("a"),
+        keys.listed("t", "queued"),
     ):
         assert sum(name.startswith(beginning) for beginning in beginnings) == 1
