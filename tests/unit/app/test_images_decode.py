@@ -50,13 +50,14 @@ def test_first_picture_of_a_phones_mpo_counts() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
 def test_orientation_is_applied_and_its_tag_removed(form: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[samples.ORIENTATION] = orientation
     exif[0x010F] = "Maker"
-    options = {"quality": 95} if form in ("JPEG", "WEBP", "AVIF") else {}
-    data = samples.saved(samples.picture(), form, exif=exif, **options)
+    samples.heic()  # lets Pillow write such files
+    options = {"quality": 95} if form in ("JPEG", "WEBP", "AVIF", "HEIF") else {}
+    data = samples.saved(samples.picture(), form, exif=exif.tobytes() if form == "HEIF" else exif, **options)
     info = inspect(data, LIMITS)
     photo = decode(data, LIMITS)
     assert (info.width, info.height) == ((32, 48) if orientation >= 5 else (48, 32))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
+import tifffile
 from PIL import Image
 
+from app.bench.bombs import BOMBS, Bomb
 from app.errors import ServiceError
 from app.images import ImageLimits, check, decode, inspect
 from tests.support import sample_photos as samples
@@ -117,3 +120,65 @@ def test_header_check_of_a_png_does_not_decode_its_pixels() -> None:
     whole = samples.png(30, 20)
     late = whole[:-12] + samples.chunk(b"eXIf", block) + whole[-12:]
     assert decode(late, LIMITS).rgb.shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=[bomb.name for bomb in BOMBS])
+@pytest.mark.filterwarnings("ignore")
+def test_small_file_that_costs_much_is_refused_from_the_header(bomb: Bomb) -> None:
+    data = bomb.make()
+    inspect_error(data)
+    started = time.process_time()
+    error = inspect_error(data)
+    assert time.process_time() - started < 0.1
+    assert error.code == bomb.code
+
+
+def test_sides_may_differ_so_much_and_no_more() -> None:
+    limits = ImageLimits(max_aspect=4)
+    for size in ((40, 10), (10, 40), (1, 4)):
+        assert inspect(samples.png(*size), limits).width == size[0]
+    for size in ((41, 10), (10, 41)):
+        with pytest.raises(ServiceError, match="4 times") as caught:
+            inspect(samples.png(*size), limits)
+        assert caught.value.code == "image_too_large"
+
+
+def test_pictures_beside_the_main_one_are_counted() -> None:
+    assert inspect(samples.mpo(), ImageLimits(max_frames=2)).frames == 2
+    with pytest.raises(ServiceError) as caught:
+        inspect(samples.mpo(), ImageLimits(max_frames=1))
+    assert caught.value.code == "animated_image"
+
+
+def test_many_scans_are_fine_only_in_small_pictures() -> None:
+    def with_scans(width: int, height: int) -> bytes:
+        data = samples.saved(Image.new("RGB", (width, height)), "JPEG", progressive=True)
+        end = data.rindex(b"\xff\xd9")
+        return data[:end] + data[data.rindex(b"\xff\xda") : end] * 40 + data[end:]
+
+    assert inspect(with_scans(64, 48), LIMITS).width == 64
+    with pytest.raises(ServiceError, match="scans"):
+        inspect(with_scans(4500, 3000), LIMITS)
+
+
+def test_files_cut_as_encoders_cut_them_are_accepted() -> None:
+    plain = samples.png(mode="RGB")
+    texts = samples.chunk(b"tEXt", b"key\0value") * 500
+    assert check(plain[:33] + texts + plain[33:], LIMITS).width == 48
+    photo = samples.jpeg()
+    parts = b"\xff\xe2\x10\0" + bytes(4094)  # a long profile or a depth map lies in such
+    assert check(photo[:2] + parts * 1000 + photo[2:], LIMITS).width == 48
+    noise = Image.effect_noise((1200, 900), 90)
+    for form in ("GIF", "PNG", "JPEG"):
+        assert check(samples.saved(noise, form), LIMITS).width == 1200
+
+
+def test_tiles_may_be_larger_than_a_small_picture() -> None:
+    image = tiff_of_tiles(48, 32, 512)
+    assert check(image, LIMITS).width == 48
+
+
+def tiff_of_tiles(width: int, height: int, tile: int) -> bytes:
+    target = io.BytesIO()
+    tifffile.imwrite(target, samples.pixels(width, height), tile=(tile, tile), metadata=None, photometric="rgb")
+    return target.getvalue()
