@@ -7,13 +7,12 @@ import queue
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 _HANG_S = 60.0
-_WARM = 500  # uploads until memory that is kept on purpose has been taken
+_PARTS = 10
 
 
 @dataclass
@@ -31,12 +30,13 @@ class Fuzzed:
         slowest: Its number.
         largest_growth_bytes: Most memory that the process took for one upload beside what it had.
         largest: Its number.
-        kept_bytes: Growth of the process from upload 500 to the last one; 0 if it was started anew or there are fewer.
+        resident_bytes: Least memory that the process filled in each tenth of the uploads; what rises there is not given
+            back. (The least, because the memory of one large upload may come back only with the next one.)
     """
 
     files: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    by_change: dict[str, Counter[str]] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    by_change: dict[str, dict[str, int]] = field(default_factory=dict)
     dead: list[int] = field(default_factory=list)
     hung: list[int] = field(default_factory=list)
     uncaught: list[int] = field(default_factory=list)
@@ -44,20 +44,30 @@ class Fuzzed:
     slowest: int = -1
     largest_growth_bytes: int = 0
     largest: int = -1
-    kept_bytes: int = 0
+    resident_bytes: list[int] = field(default_factory=list)
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count one upload that ended in some way."""
+    @property
+    def kept_bytes(self) -> int:
+        """Memory not given back from the second tenth to the last; the first one is for what is loaded once."""
+        return self.resident_bytes[-1] - self.resident_bytes[1] if len(self.resident_bytes) > 1 else 0
+
+    def add(self, row: dict[str, Any], files: int) -> None:
+        """Count one upload of so many that ended in some way."""
         index, outcome = int(row["index"]), str(row["outcome"])
         self.files += 1
-        self.outcomes[outcome] += 1
-        self.by_change.setdefault(str(row["change"]), Counter())[outcome] += 1
+        for counts in (self.outcomes, self.by_change.setdefault(str(row["change"]), {})):
+            counts[outcome] = counts.get(outcome, 0) + 1
         if outcome.startswith("uncaught"):
             self.uncaught.append(index)
         if row["seconds"] > self.slowest_s:
             self.slowest_s, self.slowest = float(row["seconds"]), index
         if row["growth_bytes"] > self.largest_growth_bytes:
             self.largest_growth_bytes, self.largest = int(row["growth_bytes"]), index
+        part, resident = index * _PARTS // files, int(row["resident_bytes"])
+        if part < len(self.resident_bytes):
+            self.resident_bytes[part] = min(self.resident_bytes[part], resident)
+        else:
+            self.resident_bytes.append(resident)
 
 
 def fuzz(
@@ -74,24 +84,19 @@ def fuzz(
     fuzzed = Fuzzed()
     index = 0
     while index < files:
-        first, warm_bytes, resident = index, 0, 0
         rows = _watch([sys.executable, "-m", module, str(seed), str(index), str(files - index)])
         for row in rows:
             if row is None:
                 fuzzed.hung.append(index)
                 index += 1
                 break
-            fuzzed.add(row)
+            fuzzed.add(row, files)
             index = int(row["index"]) + 1
-            resident = int(row["resident_bytes"])
-            if index - first == _WARM:
-                warm_bytes = resident
             on_progress(index)
         else:
             if index < files:
                 fuzzed.dead.append(index)
                 index += 1
-        fuzzed.kept_bytes = max(resident - warm_bytes, 0) if warm_bytes and not first else 0
     fuzzed.files += len(fuzzed.dead) + len(fuzzed.hung)
     return fuzzed
 
