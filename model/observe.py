@@ -7,13 +7,14 @@ with copies: the arithmetic of a row then does not depend on how many others cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from model.checks import check_image
 from model.degradation.kinds import KINDS
+from model.degradation.override import tell_kinds
 from model.diffusion.context import GuidanceFeatures
 from model.guidance import Guidance
 from model.state import Finding
@@ -44,6 +45,7 @@ def observe_photos(
     captions: Sequence[str | None],
     device: torch.device,
     group: int | None = None,
+    kinds: Sequence[Collection[str] | None] | None = None,
 ) -> Iterator[Observation]:
     """Look at photos; one observation each, in order.
 
@@ -53,10 +55,19 @@ def observe_photos(
         captions: What each photo shows, if the caller knows better; None writes a caption.
         device: Where stage one is.
         group: Photos looked at together; None takes `CUDA_GROUP` on CUDA and 1 elsewhere.
+        kinds: What is wrong with each photo, if the caller knows better (see `tell_kinds`); None for a photo, or for
+            all of them, leaves it to the predictor.
+
+    Raises:
+        UnknownKindError: A kind is none of the ten.
     """
     size = group or (CUDA_GROUP if device.type == "cuda" else 1)
     for first in range(0, len(images), size):
-        yield from _observe_group(guidance, images[first : first + size], captions[first : first + size], device, size)
+        part = slice(first, first + size)
+        told = [None] * len(images[part]) if kinds is None else kinds[part]
+        seen = _observe_group(guidance, images[part], captions[part], device, size)
+        for observation, named in zip(seen, told, strict=True):
+            yield observation if named is None else _told(guidance, observation, named)
 
 
 def _observe_group(
@@ -79,3 +90,8 @@ def _observe_group(
         found = zip(KINDS, probabilities[row], severities[row], strict=True)
         findings = tuple(Finding(*item) for item in found)
         yield Observation(given[row], findings, assembled.select(torch.tensor([row], device=device)))
+
+
+def _told(guidance: Guidance, seen: Observation, kinds: Collection[str]) -> Observation:
+    features, findings = tell_kinds(seen.features, seen.findings, guidance.predictor, kinds)
+    return Observation(seen.caption, findings, features)

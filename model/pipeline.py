@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -179,30 +179,48 @@ class Restorer:
         has_holes = mask is not None and bool((mask > 0.5).any())
         return choose_steps(self.config, quality, analysis.findings, has_holes=has_holes)
 
-    def observe(self, image: torch.Tensor, caption: str | None = None) -> Observation:
+    def observe(
+        self, image: torch.Tensor, caption: str | None = None, kinds: Collection[str] | None = None
+    ) -> Observation:
         """Stage one for one photo, as features that may still be changed (ablations do).
 
         Args:
             image: (1, 3, H, W) in [0, 1].
             caption: What it shows, if the caller knows better; None writes a caption.
-        """
-        return next(observe_photos(self.guidance, [image], [caption], self.device))
+            kinds: What is wrong with it, if the caller knows better, none for nothing; None asks the predictor. The
+                findings then report what was told.
 
-    def analyze(self, image: torch.Tensor, caption: str | None = None) -> Analysis:
+        Raises:
+            UnknownKindError: A kind is none of the ten.
+        """
+        return next(observe_photos(self.guidance, [image], [caption], self.device, None, [kinds]))
+
+    def analyze(
+        self, image: torch.Tensor, caption: str | None = None, kinds: Collection[str] | None = None
+    ) -> Analysis:
         """Stage one for one photo, ready for `begin`; arguments as for `observe`."""
-        return self.analyze_many([image], [caption])[0]
+        return self.analyze_many([image], [caption], [kinds])[0]
 
     @torch.inference_mode()
-    def analyze_many(self, images: Sequence[torch.Tensor], captions: Sequence[str | None]) -> list[Analysis]:
+    def analyze_many(
+        self,
+        images: Sequence[torch.Tensor],
+        captions: Sequence[str | None],
+        kinds: Sequence[Collection[str] | None] | None = None,
+    ) -> list[Analysis]:
         """Stage one for photos of any sizes, which on CUDA are looked at together; none depends on the others.
 
         Args:
             images: (1, 3, H, W) each.
             captions: One per photo; None writes it.
+            kinds: What is wrong with each photo; None, for one or for all, asks the predictor.
+
+        Raises:
+            UnknownKindError: A kind is none of the ten.
         """
         return [
             Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features))
-            for seen in observe_photos(self.guidance, images, captions, self.device)
+            for seen in observe_photos(self.guidance, images, captions, self.device, None, kinds)
         ]
 
     @torch.inference_mode()

@@ -197,7 +197,7 @@ def _trace(runner: Runner, sizes: list[tuple[int, int]], steps: int, path: Path)
 
 def _load(model: str, device: str) -> Restorer:
     """The model, with the words of a service error where it cannot be loaded."""
-    from app.worker.runner import to_service_error
+    from app.worker.failures import to_service_error
     from model.errors import ModelError
     from model.pipeline import Restorer
 

@@ -65,6 +65,7 @@ class Order:
     mask: bytes | None
     start_within: float | None = None
     finish_within: float | None = None
+    kinds: str | None = None
 
 
 Backend = Callable[[bytes, Order, Progress], tuple[bytes, str]]
@@ -87,6 +88,10 @@ def restore(
     mask: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Image that is white where the photo is missing.")
     ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(help="What to repair, comma-separated, such as rain,noise; '' for nothing [default: found out]."),
+    ] = None,
     start_within: Annotated[
         float | None, typer.Option(metavar="S", help="With --server: give up a photo not begun within S seconds.")
     ] = None,
@@ -106,6 +111,7 @@ def restore(
         raise typer.BadParameter(
             "times are kept by a service; name it with --server", param_hint="--start-within / --finish-within"
         )
+    _check_kinds(kinds)
     holes = mask.read_bytes() if mask is not None else None
     order = Order(
         quality.value,
@@ -117,6 +123,7 @@ def restore(
         holes,
         start_within,
         finish_within,
+        kinds,
     )
     with stop_on_service_error():
         backend = _through_service(server) if server is not None else _in_process(model)
@@ -138,6 +145,15 @@ def _check_places(inputs: list[Path], output: Path | None, out_dir: Path | None,
     if out_dir is not None and len(set(stems)) < len(stems):
         twice = sorted({stem for stem in stems if stems.count(stem) > 1})
         raise typer.BadParameter(f"several photos are called {', '.join(twice)}; restore them apart", param_hint="IN")
+
+
+def _check_kinds(kinds: str | None) -> None:
+    from app.jobs.job import parse_kinds
+
+    try:
+        parse_kinds(kinds.split(",") if kinds else ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--kinds") from None
 
 
 def _restore_all(inputs: list[Path], output: Path | None, out_dir: Path | None, order: Order, backend: Backend) -> int:
@@ -206,7 +222,7 @@ def _write(target: Path, data: bytes) -> None:
 
 def _in_process(model: str | None) -> Backend:
     from app.commands.roles import load_settings
-    from app.jobs.job import RestoreOptions
+    from app.jobs.job import RestoreOptions, parse_kinds
     from app.worker.__main__ import make_runner
     from app.worker.local import restore_locally
 
@@ -214,7 +230,8 @@ def _in_process(model: str | None) -> Backend:
     runner.load()
 
     def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:
-        options = RestoreOptions(order.quality, order.steps, order.seed, order.caption, order.format)
+        kinds = None if order.kinds is None else parse_kinds(order.kinds.split(",") if order.kinds else ())
+        options = RestoreOptions(order.quality, order.steps, order.seed, order.caption, order.format, kinds=kinds)
         result = restore_locally(runner, image, options, order.mask, on_progress)
         return result.data, result.media_type
 

@@ -73,7 +73,7 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
         return Job(
             id=text["id"],
             state=JobState(text["state"]),
-            options=RestoreOptions(**json.loads(text["options"])),
+            options=_decode_options(text["options"]),
             tenant=text["tenant"],
             priority=text["priority"],
             media_type=text["media_type"],
@@ -103,6 +103,13 @@ def _encode_options(options: RestoreOptions) -> str:
     # Without those that are None, so that a worker of an older release can read a job that uses no newer option.
     given = {name: value for name, value in asdict(options).items() if value is not None}
     return json.dumps(given, separators=(",", ":"))
+
+
+def _decode_options(text: str) -> RestoreOptions:
+    given = json.loads(text)
+    if given.get("kinds") is not None:
+        given["kinds"] = tuple(given["kinds"])
+    return RestoreOptions(**given)
 
 
 def _optional_int(text: Mapping[str, str], name: str) -> int | None:

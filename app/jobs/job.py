@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 PRIORITIES = ("interactive", "batch")
 """Order in which a worker looks for jobs."""
+
+KINDS = ("blur", "haze", "jpeg", "low-light", "noise", "raindrop", "rain", "shadow", "snow", "inpainting")
+"""Kinds of damage; the same words as in `model.degradation.kinds`, which the API must not import."""
+
+
+def parse_kinds(names: Iterable[str]) -> tuple[str, ...]:
+    """Give kinds of damage in the order of `KINDS`, each once; none means that nothing is wrong.
+
+    Raises:
+        ValueError: A name is none of `KINDS`.
+    """
+    given = {name.strip() for name in names}
+    unknown = sorted(given.difference(KINDS))
+    if unknown:
+        raise ValueError(f"there is no kind {unknown[0][:64]!r}; there are {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in given)
 
 
 class JobState(str, Enum):
@@ -73,6 +90,7 @@ class RestoreOptions:
         model: Name of one of the service's models, or None for its first one.
         start_within_s: Seconds from acceptance in which its first step must begin, or None for any time.
         finish_within_s: Seconds from acceptance in which its last step must be done, or None for any time.
+        kinds: What is wrong with the photo, in the order of `KINDS`, empty for nothing; None lets the model find out.
     """
 
     quality: str = "balanced"
@@ -83,6 +101,7 @@ class RestoreOptions:
     model: str | None = None
     start_within_s: float | None = None
     finish_within_s: float | None = None
+    kinds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

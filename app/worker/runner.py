@@ -1,4 +1,4 @@
-"""The model as the worker sees it: photos in, tiles run, photos out. The only file of the service that imports `model`.
+"""The model as the worker sees it: photos in, tiles run, photos out.
 
 Turns every error of the model into a `ServiceError`, keeps one bad job from harming its batch mates, and shrinks the
 batch when memory runs out. Knows neither Redis nor whose turn it is.
@@ -11,28 +11,23 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from app.errors import (
-    DeviceMemoryError,
-    NonFiniteOutputError,
-    RestorationFailedError,
-    ServiceError,
-)
+from app.errors import ServiceError
 from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
 from app.metrics import record_memory_split
 from app.worker.devices import choose_device
 from app.worker.engine import TileRef
+from app.worker.failures import as_service_errors, empty_device_cache, is_out_of_memory, to_service_error
 from app.worker.memory import PIXEL_BYTES, plan_pixel_bytes, plan_state_bytes
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
-from model.errors import ModelError, NonFiniteError
+from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
 from model.tiling import taper, weight_sums
@@ -114,7 +109,7 @@ class Runner:
         if self._threads:
             torch.set_num_threads(self._threads)
         device = choose_device(self._device)
-        with _as_service_errors():
+        with as_service_errors():
             self._restorer = Restorer.load(self._model, device=device)
         if self._restorer.device.type == "cpu":
             self.batch_tiles = min(CPU_TILES, self._most_tiles)  # until `warm_up` knows better
@@ -183,7 +178,7 @@ class Runner:
         Raises:
             ServiceError: It is not a photo that the service takes, or photo and mask do not fit each other.
         """
-        with _as_service_errors():
+        with as_service_errors():
             photo = decode(image, self._limits)
             holes = None
             if mask is not None:
@@ -201,8 +196,9 @@ class Runner:
         Never fails: what is wrong with a photo is found again, and told, when it begins.
         """
         images, captions = [decoded.image for _, decoded, _ in jobs], [options.caption for _, _, options in jobs]
+        kinds = [options.kinds for _, _, options in jobs]
         try:
-            analyses = self.restorer.analyze_many(images, captions)
+            analyses = self.restorer.analyze_many(images, captions, kinds)
         except Exception:
             logger.exception("%d photos could not be looked at together, now one by one", len(jobs))
             return
@@ -211,13 +207,15 @@ class Runner:
     def begin(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> BegunJob:
         """Look at the photo (caption, damage), unless `look` has, and set up its state.
 
+        Kinds of damage that the options name take the place of what the model finds.
+
         Raises:
             ServiceError: This photo cannot be worked on; nothing is held.
         """
         restorer, analysis = self.restorer, self._seen.pop(job_id, None)
-        with _as_service_errors():
+        with as_service_errors():
             if analysis is None:
-                analysis = restorer.analyze(decoded.image, caption=options.caption)
+                analysis = restorer.analyze(decoded.image, options.caption, options.kinds)
             steps = options.steps
             if steps is None:
                 steps = restorer.choose_steps(options.quality, analysis, decoded.mask)
@@ -261,7 +259,7 @@ class Runner:
         Raises:
             ServiceError: This job cannot go on.
         """
-        with _as_service_errors():
+        with as_service_errors():
             self.restorer.finish_step(self._running[job_id].state)
 
     def finish(self, job_id: str) -> RestoredPhoto:
@@ -271,7 +269,7 @@ class Runner:
             ServiceError: The result is not usable.
         """
         job = self._running.pop(job_id)
-        with _as_service_errors():
+        with as_service_errors():
             result = self.restorer.finish(job.state)
         return RestoredPhoto(job.photo, result.image, job.format)
 
@@ -281,7 +279,7 @@ class Runner:
         Raises:
             ServiceError: The format asked for cannot hold this photo.
         """
-        with _as_service_errors():
+        with as_service_errors():
             return encode(restored.photo, to_array(restored.image, restored.photo.rgb.dtype), restored.format)
 
     def analyze(self, decoded: DecodedPhoto, caption: str | None = None) -> tuple[str | None, tuple[Finding, ...]]:
@@ -290,7 +288,7 @@ class Runner:
         Raises:
             ServiceError: This photo cannot be looked at.
         """
-        with _as_service_errors():
+        with as_service_errors():
             analysis = self.restorer.analyze(decoded.image, caption=caption)
         return analysis.caption, _findings(analysis.findings)
 
@@ -309,13 +307,13 @@ class Runner:
         if isinstance(error, NonFiniteError):
             for job_id in jobs:
                 self._run_in_full_precision([tile for tile in left if tile.job_id == job_id], report)
-        elif _is_out_of_memory(error) and len(batch) > 1:
+        elif is_out_of_memory(error) and len(batch) > 1:
             half = len(batch) // 2
             self.batch_tiles = max(1, min(self.batch_tiles, half))
             logger.warning("out of memory with %d tiles, batches are now %d", len(batch), self.batch_tiles)
             record_memory_split()
             self.restorer.forward.forget_graphs()
-            _empty_device_cache()
+            empty_device_cache()
             self._run_parts([left[:half], left[half:]], report)
         elif len(jobs) > 1:  # find out whose fault it is
             self._run_parts([[tile for tile in left if tile.job_id == job_id] for job_id in jobs], report)
@@ -345,52 +343,13 @@ class Runner:
             self.restorer.forward_tiles(tiles, full_precision=full_precision)
         except Exception as error:  # noqa: BLE001  a batch mate must survive whatever this is
             # The traceback's frames would keep the tensors alive that a smaller batch needs the room of.
-            return error.with_traceback(None) if _is_out_of_memory(error) else error
+            return error.with_traceback(None) if is_out_of_memory(error) else error
         return None
 
     def _fail(self, job_id: str, error: ServiceError, report: BatchReport) -> None:
         self.discard(job_id)
         report.failed[job_id] = error
         report.ran = [tile for tile in report.ran if tile.job_id != job_id]  # halves of an earlier split
-
-
-def to_service_error(error: Exception) -> ServiceError:
-    """Give the public error for whatever the model, torch or the image code raised; words of unknown ones stay here."""
-    if isinstance(error, ServiceError):
-        return error
-    if _is_out_of_memory(error):
-        return DeviceMemoryError(
-            "The photo needs more memory than the device has free. Try later, or send a smaller one."
-        )
-    if isinstance(error, NonFiniteError):
-        return NonFiniteOutputError("The network gave no finite values for this photo, in full precision either.")
-    if isinstance(error, ModelError):
-        return RestorationFailedError(str(error))
-    logger.error("unexpected error in the model", exc_info=error)
-    return RestorationFailedError("An unexpected error stopped the restoration; the worker's log has the details.")
-
-
-@contextmanager
-def _as_service_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise to_service_error(error) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU allocator has no error type of its own.
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-
-
-def _empty_device_cache() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()
 
 
 def _findings(findings: Iterable[Any]) -> tuple[Finding, ...]:

@@ -15,15 +15,13 @@ import torch
 import torch.nn.functional as F
 
 from model.degradation.kinds import KINDS, kind_index
+from model.degradation.override import move_degradation
 from model.degradation.predictor import DegradationPredictor
 from model.diffusion.context import Context, GuidanceFeatures
 from model.errors import ModelError
 from model.evaluate.damaged import damage_photo
 from model.pipeline import Analysis, Observation, Restorer
 from model.train.photos import read_captions
-
-CERTAIN_LOGIT = 3.0
-"""Logit of an oracle: a kind that is there has a probability of 0.95 or more, one that is not 0.05 or less."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +171,7 @@ def with_true_degradation(
 ) -> GuidanceFeatures:
     """e_d and severities of a predictor that is right.
 
-    The severities are the truth. e_d becomes the nearest one to the predictor's own that gives the true kind a logit of
-    at least `CERTAIN_LOGIT` and every other kind one of at most minus that: a logit is the product of e_d with the
-    prototype of a kind's name, so the shortest way there is a sum of prototypes. What e_d says beside the ten logits
-    stays, and a prediction that was right and sure stays as it was.
+    The severities are the truth; e_d is moved the shortest way to where it reads as the truth (`move_degradation`).
 
     Args:
         features: Of one photo (batch of one).
@@ -184,16 +179,10 @@ def with_true_degradation(
         kind: The true kind.
         severity: The true severity, 0..1.
     """
-    with torch.no_grad():
-        names = F.normalize(predictor.get_buffer("names") + predictor.name_shift, dim=-1).double().cpu()
-        scale = float(predictor.log_scale.exp())
-        logits = scale * names @ features.degradation[0].double().cpu() + predictor.bias.double().cpu()
-        wanted = logits.clamp(max=-CERTAIN_LOGIT)
-        wanted[kind_index(kind)] = logits[kind_index(kind)].clamp(min=CERTAIN_LOGIT)
-        shift = torch.linalg.pinv(names) @ ((wanted - logits) / scale)
+    degradation = move_degradation(features.degradation, predictor, (kind,))
     severities = torch.zeros_like(features.severities)
     severities[:, kind_index(kind)] = severity
-    return replace(features, degradation=features.degradation + shift.to(features.degradation), severities=severities)
+    return replace(features, degradation=degradation, severities=severities)
 
 
 def with_caption(restorer: Restorer, features: GuidanceFeatures, caption: str) -> GuidanceFeatures:

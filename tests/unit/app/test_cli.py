@@ -76,6 +76,19 @@ def test_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1] != outputs[2]
 
 
+def test_kinds_that_are_told_change_the_result(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(noise_png(70, 50))
+    outputs = []
+    for kinds in ("noise", "noise", "rain,blur", ""):
+        done = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "out.png", "--steps", "1", "--kinds", kinds)
+        assert done.exit_code == 0, done.output
+        outputs.append((tmp_path / "out.png").read_bytes())
+    assert outputs[0] == outputs[1]
+    assert len(set(outputs)) == 3
+    refused = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "x.png", "--kinds", "rain,scratches")
+    assert (refused.exit_code, "scratches" in refused.output) == (2, True)
+
+
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     files = {"a.jpg": jpeg(70, 50), "bad.jpg": b"no photo", "c.png": png(50, 70)}
     for name, data in files.items():
@@ -185,11 +198,11 @@ def test_options_are_sent_on_to_a_service(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         result = vlmir(
             "restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url, "--model", "night",
-            "--start-within", "2.5", "--finish-within", "30",
+            "--start-within", "2.5", "--finish-within", "30", "--kinds", "rain",
         )  # fmt: skip
         thread.join()
     assert (result.exit_code, "there are small" in result.output) == (1, True)
-    for name, value in (("model", "night"), ("start_within", "2.5"), ("finish_within", "30.0")):
+    for name, value in (("model", "night"), ("kinds", "rain"), ("start_within", "2.5"), ("finish_within", "30.0")):
         assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in seen[0]
     refused = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--finish-within", "30")
     assert (refused.exit_code, "--server" in refused.output) == (2, True)

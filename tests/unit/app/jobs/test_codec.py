@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.jobs.codec import CodecError, decode_job, encode_job
@@ -47,6 +49,13 @@ def test_record_without_newer_options_is_that_of_an_older_release() -> None:
     assert b"model" not in encoded()[b"options"]
     old = encoded() | {b"options": b'{"quality":"best","steps":null,"seed":1,"caption":null,"format":null}'}
     assert decode_job(old).options == RestoreOptions("best", seed=1)
+
+
+@pytest.mark.parametrize("kinds", [None, (), ("blur", "low-light")])
+def test_kinds_travel_and_none_of_them_is_not_the_same_as_not_said(kinds: tuple[str, ...] | None) -> None:
+    job = replace(make_job(), options=RestoreOptions(kinds=kinds))
+    fields = {name.encode(): value.encode() for name, value in encode_job(job).items()}
+    assert decode_job(fields) == job
 
 
 def test_fields_of_the_queue_itself_are_passed_over() -> None:

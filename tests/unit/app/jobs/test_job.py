@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from app.jobs.job import TRANSITIONS, IllegalTransitionError, JobState, check_transition, new_job_id
+from app.jobs.job import (
+    KINDS,
+    TRANSITIONS,
+    IllegalTransitionError,
+    JobState,
+    check_transition,
+    new_job_id,
+    parse_kinds,
+)
 from tests.support.jobs import make_job
 
 
@@ -51,3 +59,13 @@ def test_job_ids_are_32_hex_digits_and_differ() -> None:
     ids = {new_job_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(len(job_id) == 32 and int(job_id, 16) >= 0 for job_id in ids)
+
+
+def test_kinds_are_those_of_the_model_in_its_order() -> None:
+    from model.degradation.kinds import KINDS as MODEL_KINDS
+
+    assert KINDS == MODEL_KINDS
+    assert parse_kinds(["rain", " blur ", "rain"]) == ("blur", "rain")
+    assert parse_kinds([]) == ()
+    with pytest.raises(ValueError, match="no kind 'scratches'; there are blur, haze"):
+        parse_kinds(["rain", "scratches"])

@@ -20,10 +20,11 @@ from app.errors import (
     RestorationFailedError,
 )
 from app.images import ImageLimits
-from app.jobs.job import RestoreOptions
+from app.jobs.job import KINDS, RestoreOptions
 from app.worker.engine import TileRef
+from app.worker.failures import to_service_error
 from app.worker.local import restore_locally
-from app.worker.runner import Runner, to_service_error
+from app.worker.runner import Runner
 from app.worker.workbench import padded_tiles
 from model.errors import ConfigError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
@@ -156,6 +157,19 @@ def test_steps_follow_the_damage_found_unless_they_are_given(real: Restorer) -> 
     assert steps(RestoreOptions(steps=3), target.getvalue()) == 3
     result = restore_locally(runner, noise_png(80, 70), RestoreOptions(), mask=target.getvalue())
     assert result.steps == 6
+
+
+def test_kinds_that_are_told_take_the_place_of_those_found(real: Restorer) -> None:
+    runner, photo = FaultyRunner(Faults(), real), noise_png(80, 70)
+    plain, told, seen = "plain", "told", "seen"
+    assert runner.begin(plain, runner.decode(photo, None), RestoreOptions()).findings != ()
+    begun = runner.begin(told, runner.decode(photo, None), RestoreOptions(kinds=("rain", "snow")))
+    assert {item.kind for item in begun.findings if item.probability == 1} == {"rain", "snow"}
+    assert {item.kind for item in begun.findings if item.probability == 0} == set(KINDS) - {"rain", "snow"}
+    runner.look([(seen, runner.decode(photo, None), RestoreOptions(kinds=("rain", "snow")))])
+    assert runner.begin(seen, runner.decode(photo, None), RestoreOptions()).findings == begun.findings
+    nothing = restore_locally(runner, photo, RestoreOptions(kinds=()))
+    assert all(item.probability == 0 for item in nothing.findings)
 
 
 def test_progress_counts_every_tile(real: Restorer) -> None:
