@@ -175,6 +175,33 @@ class ResultGoneError(ServiceError):
     title = "The result has expired"
 
 
+class NotAcceptableError(ServiceError):
+    """The caller does not take the media type that there is.
+
+    Args:
+        detail: What there is and what was asked for.
+        available: Media types that there are.
+    """
+
+    code = "not_acceptable"
+    status = 406
+    title = "There is no result of that type"
+
+    def __init__(
+        self, detail: str = "", *, available: tuple[str, ...] = (), retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.available = available
+
+
+class RangeNotSatisfiableError(ServiceError):
+    """The range that was asked for lies behind the end of the result."""
+
+    code = "range_not_satisfiable"
+    status = 416
+    title = "The range is not in the result"
+
+
 class JobCanceledError(ServiceError):
     """The job was canceled, so it will never have a result."""
 
@@ -218,6 +245,16 @@ class UploadsBusyError(ServiceError):
     title = "Too many uploads at a time"
     retryable = True
     default_retry_after_s = 2.0
+
+
+class TooManyStreamsError(ServiceError):
+    """As many streams of events are open as the process allows."""
+
+    code = "too_many_streams"
+    status = 503
+    title = "Too many streams of events are open"
+    retryable = True
+    default_retry_after_s = 5.0
 
 
 class QueueUnavailableError(ServiceError):

@@ -99,6 +99,15 @@ class Settings(BaseSettings):
     max_wait_s: float = Field(
         default=60.0, ge=0.0, le=3600.0, description="Longest time in seconds for which a request waits for its result."
     )
+    max_event_streams: int = Field(
+        default=500, ge=1, description="Most streams of events that one API process keeps open at a time."
+    )
+    event_ping_s: float = Field(
+        default=15.0,
+        ge=0.1,
+        le=300.0,
+        description="Seconds of silence after which a stream of events sends a sign of life.",
+    )
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Folder of the embedded Redis server's data and socket."
     )

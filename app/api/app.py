@@ -14,7 +14,7 @@ from app.api.deps import make_services
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
-from app.api.routes import health, jobs, models, page, restore
+from app.api.routes import events, health, jobs, models, page, restore
 from app.errors import QueueUnavailableError
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.settings import Settings
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_problem_handlers(app)
     describe_errors_as_problems(app)
     app.add_middleware(RequestEnvelope)
-    for routes in (restore, jobs, models, health, page):
+    for routes in (restore, jobs, events, models, health, page):
         app.include_router(routes.router)
     return app
 

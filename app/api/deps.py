@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 
 from app.api.budget import UploadBudget
+from app.api.streaming import EventStreams
 from app.images import ImageInfo, ImageLimits, check
 from app.jobs.queue import JobQueue
 from app.settings import Settings
@@ -27,6 +28,7 @@ class Services:
         limits: Bounds of uploads.
         uploads: Bounds the bytes of the uploads in memory.
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
+        streams: The open streams of events.
     """
 
     settings: Settings
@@ -34,6 +36,7 @@ class Services:
     limits: ImageLimits
     uploads: UploadBudget
     checks: anyio.CapacityLimiter
+    streams: EventStreams
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -52,7 +55,9 @@ class Services:
 def make_services(settings: Settings, queue: JobQueue) -> Services:
     """Put the parts together; must run inside the event loop."""
     uploads = UploadBudget(settings.upload_memory_bytes)
-    return Services(settings, queue, ImageLimits.of(settings), uploads, anyio.CapacityLimiter(_CHECKS_AT_ONCE))
+    checks = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
+    streams = EventStreams(settings.max_event_streams)
+    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams)
 
 
 def get_services(request: Request) -> Services:
@@ -61,4 +66,11 @@ def get_services(request: Request) -> Services:
     return services
 
 
+def get_tenant(request: Request) -> str:
+    """Give the tenant on whose behalf a request comes."""
+    tenant: str = getattr(request.state, "tenant", "default")
+    return tenant
+
+
+TenantDep = Annotated[str, Depends(get_tenant)]
 ServicesDep = Annotated[Services, Depends(get_services)]

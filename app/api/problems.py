@@ -15,7 +15,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from app.errors import InvalidOptionError, JobFailedError, ResultNotReadyError, ServiceError, UnknownModelError
+from app.errors import (
+    InvalidOptionError,
+    JobFailedError,
+    NotAcceptableError,
+    ResultNotReadyError,
+    ServiceError,
+    UnknownModelError,
+)
 from app.metrics import record_refused
 
 logger = logging.getLogger("app.api")
@@ -110,7 +117,7 @@ def error_response(request: Request, error: ServiceError, status: int | None = N
         more["error_code"] = error.error_code
     if isinstance(error, ParametersError):
         more["errors"] = error.errors
-    if isinstance(error, UnknownModelError):
+    if isinstance(error, UnknownModelError | NotAcceptableError):
         more["available"] = list(error.available)
     return problem_response(
         request,

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from fastapi import Request
-from fastapi.responses import Response
+import time
 
-from app.errors import JobCanceledError, JobFailedError, ResultGoneError, ResultNotReadyError, ServiceError
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.api.conditions import accepts, is_unchanged, wanted_range
+from app.api.problems import error_response
+from app.errors import (
+    JobCanceledError,
+    JobFailedError,
+    NotAcceptableError,
+    RangeNotSatisfiableError,
+    ResultGoneError,
+    ResultNotReadyError,
+    ServiceError,
+)
 from app.images import FORMATS
 from app.jobs.job import Job, JobState
+from app.jobs.results import ResultReader
 
 _EXTENSIONS = {form.media_type: form.extension for form in FORMATS.values()}
 
@@ -35,21 +48,66 @@ def failure_status(error_code: str | None) -> int:
 def result_headers(job: Job) -> dict[str, str]:
     """Give the headers that describe a result; it never changes, so that the job's attempt names it."""
     extension = _EXTENSIONS.get(job.result_media_type or "", "bin")
+    left_s = 0 if job.expires_ms is None else max(0, job.expires_ms // 1000 - int(time.time()))
     return {
         "ETag": f'"{job.id}-{job.attempt}"',
-        "Cache-Control": "private, max-age=3600, immutable",
+        "Cache-Control": f"private, max-age={left_s}, immutable",
         "Content-Disposition": f'inline; filename="restored-{job.id[:8]}.{extension}"',
         "X-Job-Id": job.id,
     }
 
 
 def result_response(request: Request, job: Job, data: bytes, headers: dict[str, str]) -> Response:
-    """Give a result as a response, or 304 if the caller has it already."""
+    """Give a result that is at hand as a response, or 304 if the caller has it already."""
     described = result_headers(job) | headers
-    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if described["ETag"] in tags:
-        return Response(status_code=304, headers={name: described[name] for name in ("ETag", "Cache-Control")})
-    return Response(data, headers=described, media_type=job.result_media_type or "application/octet-stream")
+    if is_unchanged(request.headers.get("if-none-match"), described["ETag"]):
+        return _not_modified(described)
+    return Response(data, headers=described, media_type=_media_type(job))
+
+
+async def stream_result(request: Request, job: Job, results: ResultReader) -> Response:
+    """Give a result in pieces: the whole, the part that is asked for, or why there is nothing to send.
+
+    There is the one file that the job made. It is not converted to what Accept names: that would cost this process
+    the time and memory of decoding a photo, and the caller chooses the format when it hands the photo in.
+
+    Raises:
+        NotAcceptableError: The caller does not take that file's type.
+        ResultGoneError: It was deleted after its time.
+    """
+    media_type = _media_type(job)
+    wish = ",".join(request.headers.getlist("accept")) or None
+    if not accepts(wish, media_type):
+        raise NotAcceptableError(
+            f"The result is {media_type}, which {wish!r} leaves out; hand the photo in with the `format` you want.",
+            available=(media_type,),
+        )
+    headers = result_headers(job) | {"Accept-Ranges": "bytes"}
+    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+        return _not_modified(headers)
+    size = await results.size(job)
+    if request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(size)}, media_type=media_type)
+    try:
+        part = wanted_range(request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], size)
+    except RangeNotSatisfiableError as error:
+        response = error_response(request, error)
+        response.headers["Content-Range"] = f"bytes */{size}"
+        return response
+    start, stop = (0, size) if part is None else (part.start, part.stop)
+    headers["Content-Length"] = str(stop - start)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    status = 200 if part is None else 206
+    return StreamingResponse(results.read(job, start, stop), status, headers=headers, media_type=media_type)
+
+
+def _media_type(job: Job) -> str:
+    return job.result_media_type or "application/octet-stream"
+
+
+def _not_modified(headers: dict[str, str]) -> Response:
+    return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
 
 
 def _statuses(base: type[ServiceError]) -> dict[str, int]:

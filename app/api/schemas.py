@@ -65,6 +65,7 @@ class LinksModel(BaseModel):
 
     self: str
     result: str
+    events: str = Field(description="Server-sent events: what happens to the job, as it happens.")
     cancel: str = Field(description="Send DELETE here.")
 
 
@@ -87,6 +88,10 @@ class JobModel(BaseModel):
 
     id: str
     state: JobState
+    priority: str = Field(description="interactive or batch.")
+    position: int | None = Field(
+        description="Place in the queue, 1 for the next; null when it does not wait or was not looked up."
+    )
     step: int = Field(description="Finished diffusion steps.")
     steps_total: int | None = Field(description="Steps in all, once known.")
     progress: float = Field(description="Finished part, 0..1.")
@@ -108,13 +113,21 @@ def job_path(request: Request, job_id: str) -> str:
     return f"{request.scope.get('root_path', '').rstrip('/')}/jobs/{job_id}"
 
 
-def job_model(request: Request, job: Job) -> JobModel:
-    """Give what the wire shows of a job."""
+def job_model(request: Request, job: Job, position: int | None = None) -> JobModel:
+    """Give what the wire shows of a job.
+
+    Args:
+        request: The request that is answered; links go under its path prefix.
+        job: The job.
+        position: Its place in the queue, if it was looked up and it waits.
+    """
     path = job_path(request, job.id)
     done = 1.0 if job.state in (JobState.SUCCEEDED, JobState.EXPIRED) else 0.0
     return JobModel(
         id=job.id,
         state=job.state,
+        priority=job.priority,
+        position=position,
         step=job.step,
         steps_total=job.steps_total,
         progress=done or (min(1.0, job.step / job.steps_total) if job.steps_total else 0.0),
@@ -142,18 +155,19 @@ def job_model(request: Request, job: Job) -> JobModel:
         if job.error_code is not None and job.state is JobState.FAILED
         else None,
         timings=TimingsModel(
-            created_at=_moment(job.created_ms),
-            started_at=None if job.started_ms is None else _moment(job.started_ms),
-            finished_at=None if job.finished_ms is None else _moment(job.finished_ms),
-            expires_at=None if job.expires_ms is None else _moment(job.expires_ms),
+            created_at=moment(job.created_ms),
+            started_at=None if job.started_ms is None else moment(job.started_ms),
+            finished_at=None if job.finished_ms is None else moment(job.finished_ms),
+            expires_at=None if job.expires_ms is None else moment(job.expires_ms),
             queued_s=_seconds(job.created_ms, job.started_ms),
             running_s=_seconds(job.started_ms, job.finished_ms),
         ),
-        links=LinksModel(self=path, result=f"{path}/result", cancel=path),
+        links=LinksModel(self=path, result=f"{path}/result", events=f"{path}/events", cancel=path),
     )
 
 
-def _moment(utc_ms: int) -> datetime:
+def moment(utc_ms: int) -> datetime:
+    """Give UTC milliseconds as a moment."""
     return datetime.fromtimestamp(utc_ms / 1000, tz=timezone.utc)
 
 

@@ -79,6 +79,7 @@ def api(
     import uvicorn
 
     from app.api.app import create_app
+    from app.api.server import ApiServer
     from app.logs import configure_logging
 
     with stop_on_service_error():
@@ -88,8 +89,9 @@ def api(
         logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
         if stop_on_eof:
             _stop_when_stdin_closes()
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -99,7 +101,7 @@ def api(
             # The server passes its stop signal on to whoever was there before, once it has stopped: that ends well.
             signal.signal(number, lambda *_: sys.exit(0))
         sockets = None if fd is None else [socket.socket(fileno=fd)]
-        uvicorn.Server(config).run(sockets=sockets)
+        ApiServer(config, app).run(sockets=sockets)
 
 
 def worker(model: Models = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:

@@ -36,7 +36,7 @@ class QueuePolicy:
     upload_ttl_s: int = 24 * 3600
     max_queued: int = 1000
     memory_share: float = 0.6
-    event_maxlen: int = 256
+    event_maxlen: int = 512
     dead_maxlen: int = 10_000
     listen_ms: int = 15_000
     batch_every: int = 8

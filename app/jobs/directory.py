@@ -108,7 +108,7 @@ class Directory:
             ",".join(sorted(state.value for state in stored)),
             ",".join(sorted(state.value for state in states)),
             _upper_bound(wanted.until_ms, after),
-            "-" if wanted.since_ms is None else f"[{max(0, wanted.since_ms):013d}",
+            "-" if wanted.since_ms is None else f"[{_place(wanted.since_ms)}",
             limit,
             LOOK_AT,
             wanted.priority or "",
@@ -152,5 +152,10 @@ async def server_ms(redis: Redis) -> int:
 def _upper_bound(until_ms: int | None, after: str | None) -> str:
     bounds = [] if after is None else [after]
     if until_ms is not None:
-        bounds.append(f"{max(0, until_ms):013d}")
+        bounds.append(_place(until_ms))
     return f"({min(bounds)}" if bounds else "+"
+
+
+def _place(utc_ms: int) -> str:
+    """Give a time as the listing orders it: thirteen digits, which last until the year 2286."""
+    return f"{min(max(0, utc_ms), 10**13 - 1):013d}"

@@ -1,15 +1,16 @@
-"""What can be asked of a job: how far it is, its result, and to be canceled."""
+"""What can be asked of jobs: which there are, how far one is, its result, and to be canceled."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.deps import ServicesDep
+from app.api.deps import ServicesDep, TenantDep
+from app.api.listing import JobPageModel, JobQuery, decode_cursor, page_model
 from app.api.problems import MEDIA_TYPE, Problem
-from app.api.results import missing_result_error, result_response
+from app.api.results import missing_result_error, stream_result
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model
 from app.errors import JobNotFoundError
 
@@ -34,6 +35,28 @@ def known_form(job_id: str) -> str:
 JobId = Annotated[str, Depends(known_form)]
 
 
+@router.get(
+    "/jobs",
+    response_model=JobPageModel,
+    responses={422: _PROBLEM | {"description": "A filter or the cursor is not valid."}},
+)
+async def list_jobs(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    tenant: TenantDep,
+    query: Annotated[JobQuery, Query()],
+) -> JobPageModel:
+    """List jobs, newest first. Jobs that come or go between two pages neither double nor hide others."""
+    after = None if query.cursor is None else decode_cursor(query.cursor)
+    wanted = query.as_filter(services.model_names[0])
+    page = page_model(request, query, await services.queue.directory.page(tenant, wanted, query.limit, after))
+    response.headers["Cache-Control"] = "no-store"
+    if page.links.next is not None:
+        response.headers["Link"] = f'<{page.links.next}>; rel="next"'
+    return page
+
+
 @router.get("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
 async def get_job(request: Request, response: Response, services: ServicesDep, job_id: JobId) -> JobModel:
     """Give a job as it is now."""
@@ -41,7 +64,7 @@ async def get_job(request: Request, response: Response, services: ServicesDep, j
     response.headers["Cache-Control"] = "no-store"
     if not job.state.is_terminal:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
-    return job_model(request, job)
+    return job_model(request, job, await services.queue.directory.position(job))
 
 
 @router.delete("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
@@ -50,21 +73,31 @@ async def cancel_job(request: Request, services: ServicesDep, job_id: JobId) -> 
     return job_model(request, await services.queue.cancel(job_id))
 
 
-@router.get(
-    "/jobs/{job_id}/result",
-    response_class=Response,
-    responses={
-        200: {"description": "The restored photo.", "content": {"image/*": {}}},
-        304: {"description": "The caller has it already (If-None-Match)."},
-        **_NOT_FOUND,
-        409: _PROBLEM | {"description": "Not ready yet (result_not_ready), failed or canceled."},
-        410: _PROBLEM | {"description": "The result was deleted after its time."},
-    },
-)
+_RESULT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The restored photo.", "content": {"image/*": {}}},
+    304: {"description": "The caller has it already (If-None-Match)."},
+    **_NOT_FOUND,
+    406: _PROBLEM | {"description": "Accept leaves out the type of the result."},
+    409: _PROBLEM | {"description": "Not ready yet (result_not_ready), failed or canceled."},
+    410: _PROBLEM | {"description": "The result was deleted after its time."},
+}
+_RESULT_PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The part of it that Range names.", "content": {"image/*": {}}},
+    416: _PROBLEM | {"description": "The range lies behind its end."},
+}
+
+
+@router.get("/jobs/{job_id}/result", response_class=Response, responses=_RESULT | _RESULT_PARTS)
 async def get_result(request: Request, services: ServicesDep, job_id: JobId) -> Response:
-    """Give the restored photo."""
+    """Give the restored photo, or a part of it."""
     job = await services.queue.get(job_id)
     error = missing_result_error(job)
     if error is not None:
         raise error
-    return result_response(request, job, await services.queue.result(job_id), {})
+    return await stream_result(request, job, services.queue.results)
+
+
+@router.head("/jobs/{job_id}/result", response_class=Response, responses=_RESULT)
+async def head_result(request: Request, services: ServicesDep, job_id: JobId) -> Response:
+    """Give the headers of the restored photo."""
+    return await get_result(request, services, job_id)
