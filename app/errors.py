@@ -135,6 +135,49 @@ class ImageTooSmallError(ServiceError):
     title = "The image is too small"
 
 
+class ImageUrlRefusedError(ServiceError):
+    """The photo's URL is none that the service fetches: not https, with credentials, or not at a public address."""
+
+    code = "image_url_refused"
+    status = 422
+    title = "The URL is not fetched"
+
+
+class ImageFetchError(ServiceError):
+    """The host that the photo's URL names does not give the photo.
+
+    Args:
+        detail: What happened.
+        retryable: Whether the same may succeed later.
+    """
+
+    code = "image_fetch_failed"
+    status = 422  # not 502: that would look like trouble of this service to whatever balances its load
+    title = "The image cannot be fetched"
+
+    def __init__(self, detail: str = "", *, retryable: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.retryable = retryable
+
+
+class IdempotencyKeyReusedError(ServiceError):
+    """An Idempotency-Key came with another request than the first time."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    title = "The idempotency key belongs to another request"
+
+
+class IdempotencyInProgressError(ServiceError):
+    """A request with the same Idempotency-Key is being accepted at this moment."""
+
+    code = "idempotency_in_progress"
+    status = 409
+    title = "The first request with this key is still being accepted"
+    retryable = True
+    default_retry_after_s = 1.0
+
+
 class JobNotFoundError(ServiceError):
     """No job has this id, or its record was deleted after its time."""
 

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.fetch.addresses import parse_networks
 from app.models import ServedModel, parse_model, parse_models
 
 MIB = 1024 * 1024
@@ -94,6 +95,24 @@ class Settings(BaseSettings):
     upload_memory_bytes: int = Field(
         default=512 * MIB, ge=1, description="Most bytes of uploads that one API process reads at a time."
     )
+    fetch_http: bool = Field(
+        default=False, description="Whether photos are fetched from http:// URLs too, and not from https:// alone."
+    )
+    fetch_networks: str = Field(
+        default="",
+        description=(
+            "Private networks that photos may be fetched from, comma-separated, such as 10.20.0.0/16; empty for none."
+        ),
+    )
+    fetch_timeout_s: float = Field(
+        default=30.0, gt=0.0, le=600.0, description="Longest time in seconds for fetching one photo by its URL."
+    )
+    fetches_at_once: int = Field(
+        default=8, ge=1, le=256, description="Photos that one API process fetches by URL at a time."
+    )
+    idempotency_ttl_s: int = Field(
+        default=24 * 3600, ge=1, description="Seconds for which an Idempotency-Key is remembered."
+    )
     max_megapixels: float = Field(default=50.0, gt=0.0, description="Largest photo in millions of pixels.")
     max_side_px: int = Field(default=20000, ge=1, description="Longest side of a photo in pixels.")
     max_wait_s: float = Field(
@@ -126,6 +145,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_models(cls, value: str) -> str:
         parse_models(value)
+        return value
+
+    @field_validator("fetch_networks")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        parse_networks(value)
         return value
 
     @property

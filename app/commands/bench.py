@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.bench_fetch import ssrf
 from app.commands.bench_images import bombs, formats, fuzz_images
 from app.commands.bench_load import arrivals, service
 from app.commands.bench_options import (
@@ -168,6 +169,7 @@ app.command()(service)
 app.command()(formats)
 app.command()(fuzz_images)
 app.command()(bombs)
+app.command()(ssrf)
 
 
 def _trace(runner: Runner, sizes: list[tuple[int, int]], steps: int, path: Path) -> dict[str, float]:
