@@ -1,0 +1,20 @@
+"""A client of the service: photos in, restored photos out, problem documents as the service's own errors."""
+
+from app.client.aio import AsyncVlmirClient
+from app.client.documents import Event, JobsPage, RemoteJob
+from app.client.errors import RemoteError, ServiceUnreachableError, WaitTimeoutError, error_of
+from app.client.retries import Retries
+from app.client.sync import VlmirClient
+
+__all__ = [
+    "AsyncVlmirClient",
+    "Event",
+    "JobsPage",
+    "RemoteError",
+    "RemoteJob",
+    "Retries",
+    "ServiceUnreachableError",
+    "VlmirClient",
+    "WaitTimeoutError",
+    "error_of",
+]
