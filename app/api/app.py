@@ -16,6 +16,7 @@ from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
 from app.api.routes import events, health, jobs, models, page, restore
 from app.errors import QueueUnavailableError
+from app.fetch.fetcher import ImageFetcher
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.settings import Settings
 
@@ -27,11 +28,13 @@ Restores damaged photos. Send one to `POST /restore`; follow the job with `GET /
 and get the restored photo as the answer. Errors are RFC 9457 problem documents with a stable `code`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastAPI:
     """Make the API. It connects to Redis when it starts, and starts without Redis too.
 
     Args:
         settings: Settings of the process; `redis_url` must be set.
+        fetcher: Fetches photos that are given by URL; None makes one by the settings. Only tests give another, which
+            may go where no setting leads.
 
     Raises:
         ValueError: There is no Redis address.
@@ -43,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
-        app.state.services = make_services(settings, queue)
+        app.state.services = make_services(settings, queue, fetcher)
         preparing = asyncio.create_task(_prepare(queue))
         try:
             yield

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from app.api.budget import UploadBudget
 from app.api.streaming import EventStreams
+from app.fetch.fetcher import FetchPolicy, ImageFetcher
 from app.images import ImageInfo, ImageLimits, check
 from app.jobs.queue import JobQueue
 from app.settings import Settings
@@ -29,6 +30,7 @@ class Services:
         uploads: Bounds the bytes of the uploads in memory.
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
         streams: The open streams of events.
+        fetcher: Fetches photos that are given by URL.
     """
 
     settings: Settings
@@ -37,6 +39,7 @@ class Services:
     uploads: UploadBudget
     checks: anyio.CapacityLimiter
     streams: EventStreams
+    fetcher: ImageFetcher
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -52,12 +55,19 @@ class Services:
         return await to_thread.run_sync(check, data, self.limits, limiter=self.checks)
 
 
-def make_services(settings: Settings, queue: JobQueue) -> Services:
-    """Put the parts together; must run inside the event loop."""
+def make_services(settings: Settings, queue: JobQueue, fetcher: ImageFetcher | None = None) -> Services:
+    """Put the parts together; must run inside the event loop.
+
+    Args:
+        settings: Settings of the process.
+        queue: The job queue.
+        fetcher: Fetches photos; None makes one by the settings.
+    """
     uploads = UploadBudget(settings.upload_memory_bytes)
     checks = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
     streams = EventStreams(settings.max_event_streams)
-    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams)
+    fetcher = fetcher or ImageFetcher(FetchPolicy.of(settings))
+    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher)
 
 
 def get_services(request: Request) -> Services:

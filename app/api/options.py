@@ -1,21 +1,36 @@
-"""The options of a restoration, from the query, the form fields or both."""
+"""The options of a restoration, from the query, the fields of a form or the members of a JSON object."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from app.api.json_text import dump_json, parse_json_object
 from app.api.problems import ParametersError
-from app.errors import UnknownModelError
-from app.jobs.job import RestoreOptions
+from app.errors import InvalidRequestError, UnknownModelError
+from app.jobs.job import KINDS, RestoreOptions, parse_kinds
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 MAX_CAPTION_CHARS = 500
+MAX_METADATA_BYTES = 4096
 MAX_WITHIN_S = 7 * 24 * 3600
+_MAY_BE_EMPTY = ("kinds",)
+_KINDS_PATTERN = f"^(({'|'.join(KINDS)})(,({'|'.join(KINDS)}))*)?$"
 
 
 def _clean_text(text: str) -> str:
@@ -23,8 +38,49 @@ def _clean_text(text: str) -> str:
     return "".join(" " if unicodedata.category(char) in ("Cc", "Cs") else char for char in text).strip()
 
 
+def _read_kinds(value: Any) -> Any:
+    names = value.split(",") if isinstance(value, str) and value.strip() else value
+    if names == "" or (isinstance(names, str) and not names.strip()):
+        names = []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PydanticCustomError("kinds", "expected names of kinds, comma-separated")
+    try:
+        return parse_kinds(names)
+    except ValueError as error:
+        raise PydanticCustomError("kinds", "{reason}", {"reason": str(error)}) from None
+
+
+def _read_metadata(value: Any) -> Any:
+    try:
+        parsed = parse_json_object(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else value
+        if not isinstance(parsed, dict):
+            raise InvalidRequestError("it is no JSON object")
+        size = len(dump_json(parsed))
+    except InvalidRequestError as error:
+        raise PydanticCustomError("metadata", "{reason}", {"reason": error.detail}) from None
+    if size > MAX_METADATA_BYTES:
+        reason = f"it has {size:,} bytes as JSON, at most {MAX_METADATA_BYTES:,} are kept"
+        raise PydanticCustomError("metadata", "{reason}", {"reason": reason})
+    return parsed
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a request wants to be done with its photo.
+
+    Attributes:
+        options: How to restore it.
+        priority: "interactive" or "batch".
+        metadata: The caller's own object, given back with the job; None without one.
+    """
+
+    options: RestoreOptions
+    priority: str = "interactive"
+    metadata: Mapping[str, Any] | None = None
+
+
 class RestoreParameters(BaseModel):
-    """Options of POST /restore. An empty value counts as not given."""
+    """Options of POST /restore. An empty value counts as not given, except that empty `kinds` say nothing is wrong."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,6 +98,29 @@ class RestoreParameters(BaseModel):
     model: str | None = Field(
         None, description="Name of a model, one of those at `GET /models`; without it the first of them."
     )
+    kinds: (
+        Annotated[
+            tuple[str, ...], BeforeValidator(_read_kinds), WithJsonSchema({"type": "string", "pattern": _KINDS_PATTERN})
+        ]
+        | None
+    ) = Field(
+        None,
+        description=(
+            "What is wrong with the photo, comma-separated, instead of what the model finds; empty for nothing. One or "
+            f"more of {', '.join(KINDS)}."
+        ),
+    )
+    priority: Literal["interactive", "batch"] = Field(
+        "interactive", description="Whether somebody waits for it; `batch` gives way to `interactive`."
+    )
+    metadata: (
+        Annotated[
+            dict[str, Any],
+            BeforeValidator(_read_metadata),
+            WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
+        ]
+        | None
+    ) = Field(None, description=f"A JSON object of at most {MAX_METADATA_BYTES} bytes that comes back with the job.")
     start_within: float | None = Field(
         None,
         gt=0,
@@ -67,22 +146,24 @@ class RestoreParameters(BaseModel):
         return self
 
 
-def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, str]]) -> RestoreOptions:
-    """Read the options of a request.
+def parse_submission(query: Iterable[tuple[str, str]], body: Iterable[tuple[str, Any]]) -> Submission:
+    """Read what a request asks for.
 
     Args:
         query: Names and values from the query.
-        form: Names and values from the form's text fields.
+        body: Names and values from the form's text fields, or the members of a JSON object, whose values have types.
 
     Raises:
         ParametersError: An option is unknown, out of range, or given twice with different values.
     """
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     errors: list[dict[str, str]] = []
-    for name, value in (*query, *form):
-        if value == "":
+    for name, value in (*query, *body):
+        if value is None or (value == "" and name not in _MAY_BE_EMPTY):
             continue
-        if name in values and values[name] != value:
+        if isinstance(value, bool):  # which would count as a number
+            errors.append({"field": _shown(name), "message": f"cannot be {json.dumps(value)}"})
+        if name in values and _as_text(values[name]) != _as_text(value):
             errors.append({"field": _shown(name), "message": "given twice with different values; give it once"})
         values[name] = value
     try:
@@ -92,7 +173,7 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
         given = RestoreParameters.model_construct()
     if errors:
         raise ParametersError(errors)
-    return RestoreOptions(
+    options = RestoreOptions(
         quality=given.quality,
         steps=given.steps,
         seed=given.seed,
@@ -101,7 +182,14 @@ def parse_options(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, st
         model=given.model,
         start_within_s=given.start_within,
         finish_within_s=given.finish_within,
+        kinds=given.kinds,
     )
+    return Submission(options, given.priority, given.metadata)
+
+
+def _as_text(value: Any) -> str:
+    """Give a value as a query would have it, to tell whether two are the same."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def check_model(name: str | None, available: tuple[str, ...]) -> None:
@@ -144,6 +232,26 @@ def openapi_parameters() -> list[dict[str, Any]]:
     ]
 
 
+def openapi_headers() -> list[dict[str, Any]]:
+    """Describe the headers of a submission for the API's documentation."""
+    return [
+        {
+            "name": "Prefer",
+            "in": "header",
+            "required": False,
+            "description": "`wait=N`: answer with the restored photo itself if it is ready within N seconds.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key and the same request again give the same job.",
+            "schema": {"type": "string", "pattern": r'^"[ !#-\[\]-~]{1,255}"$'},
+        },
+    ]
+
+
 def openapi_form() -> dict[str, Any]:
     """Describe the multipart form for the API's documentation."""
     schema = RestoreParameters.model_json_schema()
@@ -155,5 +263,25 @@ def openapi_form() -> dict[str, Any]:
             "image": {**file, "description": "The photo."},
             "mask": {**file, "description": "Image of the same size: white where the photo is missing."},
             **schema["properties"],
+        },
+    }
+
+
+def openapi_object() -> dict[str, Any]:
+    """Describe the JSON object with a photo's URL for the API's documentation."""
+    properties = RestoreParameters.model_json_schema()["properties"]
+    url = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2048}
+    properties["metadata"] |= {"type": "object", "anyOf": [{"type": "object"}, {"type": "null"}]}
+    kinds = {"type": "array", "items": {"type": "string", "enum": list(KINDS)}}
+    properties["kinds"]["anyOf"] = [kinds, *properties["kinds"]["anyOf"]]
+    del properties["metadata"]["type"]
+    return {
+        "type": "object",
+        "required": ["image_url"],
+        "additionalProperties": False,
+        "properties": {
+            "image_url": {**url, "description": "Where the photo is; https, at a public address."},
+            "mask_url": {**url, "description": "Image of the same size: white where the photo is missing."},
+            **properties,
         },
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_ASYNC = re.compile(r'\s*respond-async\s*(?:=\s*(?:"")?\s*)?(?:;.*)?', re.IGNORECASE)
 _WAIT = re.compile(r'\s*wait\s*(?:=\s*"?(\d{1,9})"?)?\s*(?:;.*)?', re.IGNORECASE)
 
 
@@ -25,3 +26,8 @@ def preferred_wait_s(headers: Iterable[str], max_wait_s: float) -> int | None:
                 longest = int(max_wait_s)
                 return longest if match[1] is None else min(int(match[1]), longest)
     return None
+
+
+def prefers_async(headers: Iterable[str]) -> bool:
+    """Tell whether the caller asks for an answer at once (`respond-async`), or once the time of a `wait` is up."""
+    return any(_ASYNC.fullmatch(preference) for header in headers for preference in header.split(","))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -38,6 +39,7 @@ class OptionsModel(BaseModel):
     caption: str | None
     format: str | None
     model: str | None
+    kinds: list[str] | None = Field(description="What was said to be wrong; null when the model was to find out.")
     start_within: float | None = Field(description="Seconds from acceptance in which it must begin.")
     finish_within: float | None = Field(description="Seconds from acceptance in which it must be done.")
 
@@ -101,6 +103,8 @@ class JobModel(BaseModel):
     degradations: list[DegradationModel]
     input: PhotoModel
     options: OptionsModel
+    metadata: dict[str, Any] | None = Field(description="The caller's own object, as it was given.")
+    batch: str | None = Field(description="Id of the batch that it belongs to.")
     result_media_type: str | None
     attempt: int = Field(description="Times a worker has taken the job.")
     error: JobErrorModel | None
@@ -146,9 +150,12 @@ def job_model(request: Request, job: Job, position: int | None = None) -> JobMod
             caption=job.options.caption,
             format=job.options.format,
             model=job.options.model,
+            kinds=None if job.options.kinds is None else list(job.options.kinds),
             start_within=job.options.start_within_s,
             finish_within=job.options.finish_within_s,
         ),
+        metadata=None if job.metadata is None else dict(job.metadata),
+        batch=job.batch_id,
         result_media_type=job.result_media_type,
         attempt=job.attempt,
         error=JobErrorModel(code=job.error_code, detail=job.error_detail)

@@ -1,9 +1,10 @@
-"""Reading the body of a restore request: a form or the bare photo, never more bytes than allowed."""
+"""Reading the body of a restore request: a form, the bare photo or a JSON object, never more bytes than allowed."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from python_multipart.exceptions import FormParserError
@@ -12,11 +13,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.budget import UploadShare
+from app.api.json_text import parse_json_object
 from app.errors import InvalidRequestError, UnsupportedMediaTypeError, UploadTooLargeError
 
 _FORM_EXTRA_BYTES = 1024 * 1024  # boundaries, part headers and text fields
 _MAX_FIELD_BYTES = 16 * 1024
 _MAX_FIELDS = 32
+_MAX_JSON_BYTES = 64 * 1024
 _FILES = ("image", "mask")
 _IDLE_S = 30.0
 
@@ -26,14 +29,14 @@ class Upload:
     """What a request brought.
 
     Attributes:
-        image: Bytes of the photo.
-        mask: Bytes of the mask, or None.
-        fields: Names and values of the text fields.
+        image: Bytes of the photo, or its URL.
+        mask: Bytes of the mask, its URL, or None.
+        fields: Names and values of the text fields, or of the other members of the JSON object.
     """
 
-    image: bytes
-    mask: bytes | None
-    fields: tuple[tuple[str, str], ...] = ()
+    image: bytes | str
+    mask: bytes | str | None
+    fields: tuple[tuple[str, Any], ...] = ()
 
 
 async def read_upload(request: Request, max_bytes: int, share: UploadShare) -> Upload:
@@ -46,22 +49,52 @@ async def read_upload(request: Request, max_bytes: int, share: UploadShare) -> U
 
     Raises:
         UploadsBusyError: Other uploads fill the memory.
-        UnsupportedMediaTypeError: The content type is neither a form nor a photo.
+        UnsupportedMediaTypeError: The content type is no form, no photo and no JSON.
         UploadTooLargeError: There are too many bytes, whatever Content-Length said.
-        InvalidRequestError: The form is broken or lacks the photo, or the body stopped.
+        InvalidRequestError: The form or the object is broken or lacks the photo, or the body stopped.
     """
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _read_form(request, max_bytes, share)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        body = bytearray()
-        async for chunk in _bounded(request, max_bytes, share):
-            body += chunk
-        return Upload(bytes(body), None)
+        return Upload(await _read_all(request, max_bytes, share), None)
+    if kind == "application/json":
+        return read_reference(await read_json(request, min(max_bytes, _MAX_JSON_BYTES), share))
     raise UnsupportedMediaTypeError(
-        f"The content type is {kind[:64]!r}. Send a multipart/form-data form with a field `image`, or the bytes of the "
-        "photo with an image/* type or application/octet-stream."
+        f"The content type is {kind[:64]!r}. Send a multipart/form-data form with a field `image`, the bytes of the "
+        "photo with an image/* type or application/octet-stream, or application/json with an `image_url`."
     )
+
+
+async def read_json(request: Request, max_bytes: int, share: UploadShare) -> dict[str, Any]:
+    """Read a body that is a JSON object; raises as `read_upload`."""
+    body = await _read_all(request, max_bytes, share)
+    try:
+        return parse_json_object(body)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"The body cannot be read: {error.detail}.") from None
+
+
+def read_reference(members: dict[str, Any]) -> Upload:
+    """Take the URLs out of a JSON object; its other members are options.
+
+    Raises:
+        InvalidRequestError: There is no `image_url`, or a URL is no text.
+    """
+    left = dict(members)
+    image, mask = left.pop("image_url", None), left.pop("mask_url", None)
+    if not isinstance(image, str) or not image:
+        raise InvalidRequestError("The object has no text `image_url`. Give the https URL of the photo there.")
+    if mask is not None and not isinstance(mask, str):
+        raise InvalidRequestError("`mask_url` is no text. Give the https URL of the mask there, or leave it out.")
+    return Upload(image, mask or None, tuple(left.items()))
+
+
+async def _read_all(request: Request, max_bytes: int, share: UploadShare) -> bytes:
+    body = bytearray()
+    async for chunk in _bounded(request, max_bytes, share):
+        body += chunk
+    return bytes(body)
 
 
 async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> AsyncIterator[bytes]:

@@ -27,6 +27,7 @@ class QueuePolicy:
         dead_maxlen: Entries kept in the dead stream and in the notices stream.
         listen_ms: Time for which somebody who listens to events counts without saying so again.
         batch_every: One of this many claims looks for a batch job first, so that batch never starves.
+        idempotency_ttl_s: Time for which an Idempotency-Key is remembered from acceptance.
     """
 
     lease_ms: int = 30_000
@@ -40,6 +41,7 @@ class QueuePolicy:
     dead_maxlen: int = 10_000
     listen_ms: int = 15_000
     batch_every: int = 8
+    idempotency_ttl_s: int = 24 * 3600
 
     @classmethod
     def of(cls, settings: Settings) -> QueuePolicy:
@@ -49,6 +51,7 @@ class QueuePolicy:
             max_deliveries=settings.max_deliveries,
             result_ttl_s=settings.result_ttl_s,
             max_queued=settings.max_queued,
+            idempotency_ttl_s=settings.idempotency_ttl_s,
         )
 
 

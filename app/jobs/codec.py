@@ -32,7 +32,7 @@ def encode_job(job: Job) -> dict[str, str]:
         "version": VERSION,
         "id": job.id,
         "state": job.state.value,
-        "options": _encode_options(job.options),
+        "options": encode_options(job.options),
         "tenant": job.tenant,
         "priority": job.priority,
         "media_type": job.media_type,
@@ -53,6 +53,8 @@ def encode_job(job: Job) -> dict[str, str]:
         "error_code": job.error_code,
         "error_detail": job.error_detail,
         "cancel_requested": int(job.cancel_requested),
+        "metadata": None if job.metadata is None else json.dumps(job.metadata, separators=(",", ":")),
+        "batch_id": job.batch_id,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -73,7 +75,7 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
         return Job(
             id=text["id"],
             state=JobState(text["state"]),
-            options=_decode_options(text["options"]),
+            options=decode_options(text["options"]),
             tenant=text["tenant"],
             priority=text["priority"],
             media_type=text["media_type"],
@@ -94,18 +96,22 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
             error_code=text.get("error_code"),
             error_detail=text.get("error_detail"),
             cancel_requested=text["cancel_requested"] == "1",
+            metadata=json.loads(text["metadata"]) if "metadata" in text else None,
+            batch_id=text.get("batch_id"),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise CodecError(f"job record is damaged ({type(error).__name__}: {error})") from error
 
 
-def _encode_options(options: RestoreOptions) -> str:
+def encode_options(options: RestoreOptions) -> str:
+    """Give options as JSON text."""
     # Without those that are None, so that a worker of an older release can read a job that uses no newer option.
     given = {name: value for name, value in asdict(options).items() if value is not None}
     return json.dumps(given, separators=(",", ":"))
 
 
-def _decode_options(text: str) -> RestoreOptions:
+def decode_options(text: str) -> RestoreOptions:
+    """Read options written by `encode_options`."""
     given = json.loads(text)
     if given.get("kinds") is not None:
         given["kinds"] = tuple(given["kinds"])

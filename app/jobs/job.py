@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 PRIORITIES = ("interactive", "batch")
 """Order in which a worker looks for jobs."""
@@ -149,6 +150,8 @@ class Job:
         error_code: Stable code of the failure (or of the last failed attempt), or None.
         error_detail: Sentence about the failure, or None.
         cancel_requested: Whether the caller asked to cancel.
+        metadata: What the caller wants to get back with the job, a JSON object; None for nothing.
+        batch_id: Batch that it belongs to, or None.
     """
 
     id: str
@@ -174,6 +177,8 @@ class Job:
     error_code: str | None = None
     error_detail: str | None = None
     cancel_requested: bool = False
+    metadata: Mapping[str, Any] | None = None
+    batch_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in PRIORITIES:

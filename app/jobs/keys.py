@@ -77,6 +77,10 @@ class Keys:
         """Pub/Sub channel (not a key) that names every job with a new event."""
         return f"{self.prefix}news"
 
+    def idempotency(self, name: str) -> str:
+        """Hash of one Idempotency-Key; see `app.jobs.idempotency`."""
+        return f"{self.prefix}key:{name}"
+
     def image(self, job_id: str) -> str:
         """Bytes of the uploaded photo."""
         return f"{self.prefix}image:{job_id}"
@@ -110,4 +114,5 @@ class Keys:
             f"{self.prefix}listed:",
             self.unlist,
             self.news,
+            self.idempotency(""),
         ]

@@ -27,6 +27,7 @@ from app.jobs.claiming import Claimer, is_missing_group
 from app.jobs.codec import decode_job, encode_findings, encode_job
 from app.jobs.connection import call, connect
 from app.jobs.directory import Directory, server_ms
+from app.jobs.idempotency import IdempotencyKeys, check_key
 from app.jobs.job import PRIORITIES, JobState
 from app.jobs.journal import Journal
 from app.jobs.keys import GROUP, Keys
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from app.jobs.idempotency import KeyUse
     from app.jobs.job import Finding, Job
     from app.jobs.previews import Preview
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo"]
 
-_REFUSALS = ("full", "memory")
 _RECHECK_S = 5.0  # a waiter looks at the job this often, in case its notice was trimmed away
 
 
@@ -63,6 +64,7 @@ class JobQueue:
 
     Attributes:
         directory: Lists jobs.
+        idempotency: Holds the keys of requests.
         journal: Reads what happened to a job.
         news: Tells when something has happened.
         results: Reads results piece by piece.
@@ -77,6 +79,7 @@ class JobQueue:
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
         self.directory = Directory(redis, keys, self._scripts)
+        self.idempotency = IdempotencyKeys(self._scripts)
         self.journal = Journal(redis, keys)
         self.news = NewsReader(redis, keys.news)
         self.results = ResultReader(self._blobs, keys)
@@ -112,20 +115,23 @@ class JobQueue:
 
     # Side of the API
 
-    async def submit(self, job: Job, image: bytes, mask: bytes | None = None) -> Job:
+    async def submit(self, job: Job, image: bytes, mask: bytes | None = None, key: KeyUse | None = None) -> Job:
         """Accept a job.
 
         Args:
             job: A queued job with a fresh id.
             image: Bytes of the upload.
             mask: Bytes of the mask image, or None.
+            key: Idempotency key, held by the caller (`IdempotencyKeys.held`); settled together with the job.
 
         Returns:
-            The job as it now is (a job that was accepted before is given as it is).
+            The job as it now is (a job that was accepted before, or under the key, is given as it is).
 
         Raises:
             ValueError: The job is not in state queued.
             QueueFullError: Too many jobs wait, or Redis needs its memory for the jobs it has.
+            IdempotencyKeyReusedError: The key belongs to another request.
+            IdempotencyInProgressError: The key is held by another request.
         """
         if job.state is not JobState.QUEUED:
             raise ValueError(f"only a queued job can be submitted, this one is {job.state.value}")
@@ -139,11 +145,12 @@ class JobQueue:
         except QueueMemoryError:
             await self._blobs.delete(*names)  # the photo, when only the mask found no room
             self._check_room("memory", sum((await self.depth()).values()))
-        word, queued = await self._scripts.submit(job.id, job.priority, job.created_ms, encode_job(job))
-        if word in _REFUSALS:
+        word, queued, first = await self._scripts.submit(job.id, job.priority, job.created_ms, encode_job(job), key)
+        if word not in ("ok", "known"):
             await self._blobs.delete(*names)
         self._check_room(word, queued)
-        return await self.get(job.id) if word == "known" else job
+        check_key(word)
+        return job if word == "ok" else await self.get(first or job.id)
 
     def _check_room(self, word: str, queued: int) -> None:
         if word == "full":

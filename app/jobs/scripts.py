@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from app.jobs.claim import Claim, QueuePolicy
+    from app.jobs.idempotency import KeyUse
     from app.jobs.keys import Keys
     from app.jobs.previews import Preview
 
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
-    "retire", "preview", "page",
+    "retire", "preview", "page", "reserve_key", "release_key",
 )  # fmt: skip
+_PARTS = dict.fromkeys(("submit", "reserve_key", "release_key"), ("idempotency",))
+"""Files that a script needs between the prelude and its own."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,14 @@ class Scripts:
 
     def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy) -> None:
         folder = resources.files("app.jobs") / "lua"
-        prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
         # Runs by EVALSHA; redis-py loads the text again when the server does not know it (a restart, a failover).
         self._scripts = {
-            name: redis.register_script(prelude + (folder / f"{name}.lua").read_text(encoding="utf-8"))
+            name: redis.register_script(
+                "".join(
+                    (folder / f"{part}.lua").read_text(encoding="utf-8")
+                    for part in ("prelude", *_PARTS.get(name, ()), name)
+                )
+            )
             for name in _NAMES
         }
         self._keys = keys.script_keys()
@@ -82,11 +89,23 @@ class Scripts:
         with translated_errors():
             return await self._scripts[name](keys=self._keys, args=[*self._head, *args])
 
-    async def submit(self, job_id: str, priority: str, created_ms: int, fields: Mapping[str, str]) -> tuple[str, int]:
-        """Accept a job; gives ("ok", "known", "full" or "memory", number of queued jobs)."""
+    async def submit(
+        self, job_id: str, priority: str, created_ms: int, fields: Mapping[str, str], key: KeyUse | None = None
+    ) -> tuple[str, int, str]:
+        """Accept a job; gives a word (see `lua/submit.lua`), the number of queued jobs, the job that has the key."""
         flat = [part for pair in fields.items() for part in pair]
-        word, queued = await self._run("submit", job_id, priority, created_ms, *self._bounds(), *flat)
-        return word.decode(), queued
+        use = ("", "", "", 0) if key is None else (*_used(key), self._policy.idempotency_ttl_s * 1000)
+        word, queued, *first = await self._run("submit", job_id, priority, created_ms, *self._bounds(), *use, *flat)
+        return word.decode(), queued, first[0].decode() if first else ""
+
+    async def reserve_key(self, key: KeyUse, hold_ms: int) -> tuple[str, str]:
+        """Hold a key; gives ("ok", "reused", "accepting" or "repeated", id of what was accepted under it)."""
+        word, first = await self._run("reserve_key", *_used(key), hold_ms)
+        return word.decode(), first.decode()
+
+    async def release_key(self, key: KeyUse) -> None:
+        """Give up a key that was held and not used."""
+        await self._run("release_key", key.name, key.token)
 
     async def room(self) -> tuple[str, int]:
         """Look whether a job would be accepted now; answers as `submit` does."""
@@ -171,6 +190,10 @@ class Scripts:
     async def retire(self, worker: str) -> int:
         """Forget a worker; gives the number of jobs handed back."""
         return int(await self._run("retire", worker))
+
+
+def _used(key: KeyUse) -> tuple[str, str, str]:
+    return key.name, key.fingerprint, key.token
 
 
 def _renewal(answer: Sequence[int]) -> Renewal:

@@ -11,6 +11,7 @@ import httpx
 
 from app.api.app import create_app
 from app.api.deps import Services
+from app.fetch.fetcher import ImageFetcher
 from app.images import ImageLimits, decode, encode
 from app.jobs.job import Finding
 from app.jobs.queue import Claim, JobQueue
@@ -25,9 +26,11 @@ def api_settings(redis_url: str, namespace: str, **more: Any) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def running_api(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
+async def running_api(
+    settings: Settings, fetcher: ImageFetcher | None = None
+) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
     """An HTTP client of the app, and the app's own parts."""
-    app = create_app(settings)
+    app = create_app(settings, fetcher)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://vlmir.test", timeout=30) as client:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from app.api.deps import Services, ServicesDep
-from app.api.options import check_model, openapi_form, openapi_parameters, parse_options
-from app.api.prefer import preferred_wait_s
+from app.api.accept import fetch_parts, make_job
+from app.api.deps import Services, ServicesDep, TenantDep
+from app.api.idempotency import fingerprint, read_key, submission_parts
+from app.api.options import (
+    check_model,
+    openapi_form,
+    openapi_headers,
+    openapi_object,
+    openapi_parameters,
+    parse_submission,
+)
+from app.api.prefer import preferred_wait_s, prefers_async
 from app.api.problems import MEDIA_TYPE, Problem, error_response
 from app.api.results import failure_status, missing_result_error, result_response
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model, job_path
 from app.api.upload import read_upload
 from app.errors import JobFailedError, QueueUnavailableError
-from app.images import check_mask_size, check_output
-from app.jobs.job import Job, new_job_id
+from app.jobs.idempotency import KeyUse
+from app.jobs.job import Job
 from app.metrics import record_submitted
 
 router = APIRouter(tags=["restore"])
@@ -38,70 +46,75 @@ _PHOTO = {"schema": {"type": "string", "format": "binary", "contentMediaType": "
         },
         202: {"description": "The job was accepted; Location has its address."},
         400: _PROBLEM | {"description": "The request cannot be understood."},
+        409: _PROBLEM | {"description": "The first request with this Idempotency-Key is still being accepted."},
         413: _PROBLEM | {"description": "Too many bytes or pixels."},
         415: _PROBLEM | {"description": "Not a photo in a supported format."},
-        422: _PROBLEM | {"description": "A damaged or animated photo, an option that is not valid, an unknown model."},
+        422: _PROBLEM
+        | {
+            "description": "A damaged or animated photo, an option that is not valid, an unknown model, a URL that is "
+            "not fetched or gives no photo, or an Idempotency-Key of another request."
+        },
         503: _PROBLEM | {"description": "Too many uploads, or the queue is full or not available; see Retry-After."},
     },
     openapi_extra={
-        "parameters": [
-            *openapi_parameters(),
-            {
-                "name": "Prefer",
-                "in": "header",
-                "required": False,
-                "description": "`wait=N`: answer with the restored photo itself if it is ready within N seconds.",
-                "schema": {"type": "string"},
-            },
-        ],
+        "parameters": [*openapi_parameters(), *openapi_headers()],
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": openapi_form()},
                 "image/*": _PHOTO,
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": openapi_object()},
             },
         },
     },
 )
-async def restore(request: Request, services: ServicesDep) -> Response:
+async def restore(request: Request, services: ServicesDep, tenant: TenantDep) -> Response:
     """Accept a photo for restoration."""
-    job = await _submit(request, services)
-    record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
+    job, is_new = await _submit(request, services, tenant)
+    if is_new:
+        record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
     path = job_path(request, job.id)
     headers = {"Location": path, "X-Job-Id": job.id, "Link": f'<{path}>; rel="monitor"'}
-    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
+    if not is_new:
+        headers["Idempotent-Replayed"] = "true"
+    preferences = request.headers.getlist("prefer")
+    applied = ["respond-async"] if prefers_async(preferences) else []
+    wait_s = preferred_wait_s(preferences, services.settings.max_wait_s)
     if wait_s is not None:
-        headers["Preference-Applied"] = f"wait={wait_s}"
+        applied.append(f"wait={wait_s}")
         job = await _wait(request, services, job, wait_s)
         if job.state.is_terminal:
-            answer = await _final_answer(request, services, job, headers)
+            answer = await _final_answer(request, services, job, headers | {"Preference-Applied": f"wait={wait_s}"})
             if answer is not None:
                 return answer
+    if applied:
+        headers["Preference-Applied"] = ", ".join(applied)
     headers["Retry-After"] = str(POLL_AFTER_S)
     return JSONResponse(job_model(request, job).model_dump(mode="json"), 202, headers=headers)
 
 
-async def _submit(request: Request, services: Services) -> Job:
-    """Read, check and hand in the upload; nothing holds its bytes afterwards, however long the caller then waits."""
+async def _submit(request: Request, services: Services, tenant: str) -> tuple[Job, bool]:
+    """Read, check and hand in the upload; nothing holds its bytes afterwards, however long the caller then waits.
+
+    Returns:
+        The job, and whether it is a new one.
+    """
+    key = read_key(request.headers.getlist("idempotency-key"))
     with services.uploads.share() as share:
         upload = await read_upload(request, services.settings.max_upload_bytes, share)
-        options = parse_options(request.query_params.multi_items(), upload.fields)
-        check_model(options.model, services.model_names)
-        info = await services.check(upload.image)
-        check_output(info.format, options.format, info.width, info.height)
-        if upload.mask is not None:
-            check_mask_size(await services.check(upload.mask), info.width, info.height)
-        job = Job(
-            id=new_job_id(),
-            media_type=info.media_type,
-            width=info.width,
-            height=info.height,
-            input_bytes=len(upload.image),
-            created_ms=int(time.time() * 1000),
-            options=options,
-        )
-        return await services.queue.submit(job, upload.image, upload.mask)
+        submission = parse_submission(request.query_params.multi_items(), upload.fields)
+        check_model(submission.options.model, services.model_names)
+        use = None
+        if key is not None:
+            asked = fingerprint("/restore", submission_parts(submission), upload.image, upload.mask)
+            use = KeyUse.of(tenant, key, asked)
+        async with services.queue.idempotency.held(use) as earlier:
+            if earlier is not None:
+                return await services.queue.get(earlier), False
+            image, mask = await fetch_parts(services, upload, share)
+            job = await make_job(services, tenant, submission, image, mask)
+            return await services.queue.submit(job, image, mask, use), True
 
 
 async def _wait(request: Request, services: Services, job: Job, wait_s: float) -> Job:

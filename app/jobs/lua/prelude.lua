@@ -9,7 +9,7 @@ local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
 local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
 local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
 local JOB, EVENTS, IMAGE, MASK, RESULT, LISTEN = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
-local LISTED, UNLIST, NEWS = KEYS[14], KEYS[15], KEYS[16]
+local LISTED, UNLIST, NEWS, KEY = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]

@@ -1,12 +1,20 @@
 -- Accepts a job: bound, record, stream entry and event at once.
--- Args: id, priority, created_ms, bound, memory share, then the fields of the record.
--- Gives {"ok"|"known"|"full"|"memory", queued count}.
+-- Args: id, priority, created_ms, bound, memory share, then Idempotency-Key (empty for none), fingerprint, token and time
+-- to keep it, then the fields of the record.
+-- Gives {"ok"|"known"|"full"|"memory"|"reused"|"accepting"|"repeated", queued count, id of the first job of that key}.
 local id, priority, created_ms, bound, share = arg(1), arg(2), arg(3), tonumber(arg(4)), tonumber(arg(5))
 local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch)
 
 -- A caller that lost the answer may send the same job again.
 if redis.call("EXISTS", JOB .. id) == 1 then
   return { "known", queued }
+end
+local key, fingerprint, token, key_ms = arg(6), arg(7), arg(8), arg(9)
+if key ~= "" then
+  local obstacle, first = key_obstacle(key, fingerprint, token)
+  if obstacle then
+    return { obstacle, queued, first or "" }
+  end
 end
 if queued >= bound then
   return { "full", queued }
@@ -16,7 +24,7 @@ if is_memory_short(share) then
 end
 
 local fields = {}
-for i = 13, #ARGV do
+for i = 17, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
@@ -28,5 +36,8 @@ redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, "accepted_ms", NO
 redis.call("ZADD", QUEUED[priority], created_ms, id)
 enlist(redis.call("HGET", JOB .. id, "tenant"), "queued", listed_as(created_ms, id))
 unlist_deleted(20) -- more than come: the listing cannot grow beyond the records
+if key ~= "" then
+  settle_key(key, fingerprint, id, key_ms)
+end
 emit(id, "state", { state = "queued", attempt = 0 })
 return { "ok", queued + 1 }

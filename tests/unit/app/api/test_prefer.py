@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.prefer import preferred_wait_s
+from app.api.prefer import preferred_wait_s, prefers_async
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,20 @@ from app.api.prefer import preferred_wait_s
 )
 def test_wait_is_read_and_capped(headers: list[str], seconds: int | None) -> None:
     assert preferred_wait_s(headers, 60.9) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], False),
+        (["respond-async"], True),
+        (["Respond-Async"], True),
+        (["wait=5, respond-async; x=y"], True),
+        (["return=minimal", 'respond-async=""'], True),
+        (["respond-asynchronously"], False),
+        (["respond-async=no"], False),
+        (["wait=5"], False),
+    ],
+)
+def test_an_answer_at_once_may_be_asked_for(headers: list[str], expected: bool) -> None:
+    assert prefers_async(headers) is expected

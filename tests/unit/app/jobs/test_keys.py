@@ -12,6 +12,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.mask(job),
         keys.result(job, 3),
         keys.listening(job),
+        keys.idempotency("k"),
         *(keys.listed("t", state) for state in ("queued", "running")),
     ]
     return keys.script_keys() + per_job

@@ -1,0 +1,41 @@
+"""JSON from callers: read strictly, so that whatever is accepted can also be written again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.errors import InvalidRequestError
+
+
+def parse_json_object(data: bytes) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InvalidRequestError: It is no JSON text, no object, nested too deeply, or holds what JSON cannot (NaN,
+            infinities, halves of characters).
+    """
+    try:
+        value = json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError too
+        raise InvalidRequestError("it is no JSON text") from None
+    if not isinstance(value, dict):
+        raise InvalidRequestError("it is no JSON object")
+    dump_json(value)
+    return value
+
+
+def dump_json(value: Any) -> bytes:
+    """Give the shortest JSON text of a value in UTF-8.
+
+    Raises:
+        InvalidRequestError: It holds numbers or characters that JSON texts cannot hold, or is nested too deeply.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        raise InvalidRequestError("it holds what JSON cannot hold") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
