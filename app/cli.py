@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import demo, describe, elsewhere, restore, roles
+from app.commands import demo, describe, elsewhere, jobs, restore, roles
 from app.exit_codes import EXIT_UNUSABLE
 
 _OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
@@ -31,6 +31,7 @@ app.command("worker")(roles.worker)
 app.command("restore")(restore.restore)
 app.command("analyze")(describe.analyze)
 app.command("models")(describe.models)
+app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
 elsewhere.register(app)
 

@@ -45,7 +45,8 @@ class Retries:
             error: What came of it.
             sent: Times that it was sent, at least 1.
         """
-        asked_s = error.retry_after_s or 0.0
+        # Only a service that answers says when to come back.
+        asked_s = 0.0 if isinstance(error, ServiceUnreachableError) else error.retry_after_s or 0.0
         if sent >= self.attempts or not is_passing(error) or asked_s > self.longest_wait_s:
             return None
         return max(self.backoff_s(sent), asked_s)

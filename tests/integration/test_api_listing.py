@@ -105,7 +105,7 @@ async def test_job_tells_its_place_in_the_queue(api: Api) -> None:
         ("cursor=x", "cursor"),
         ("cursor=MTIz", "cursor"),
         ("cursor=%C3%A4", "cursor"),
-        ("sate=queued", "sate"),
+        ("colour=red", "colour"),
     ],
 )
 async def test_what_is_not_valid_is_named(api: Api, query: str, field: str) -> None:
