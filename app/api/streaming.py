@@ -14,6 +14,7 @@ from app.errors import TooManyStreamsError
 
 SEND_TIMEOUT_S = 30.0
 """Time for which a caller may not take what is sent before the stream is broken off."""
+_CANCEL_AGAIN_S = 0.2
 
 
 class EventStreams:
@@ -110,6 +111,12 @@ async def _until_gone(receive: Receive) -> None:
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and return when they have ended; asks again, as Python before 3.12 may lose a cancellation."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
     for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not report it as never retrieved
