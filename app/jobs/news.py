@@ -42,6 +42,7 @@ class NewsReader:
         self._followers: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._complaint = ""  # what was logged last
 
     @contextmanager
     def follow(self, job_id: str) -> Iterator[asyncio.Event]:
@@ -87,13 +88,16 @@ class NewsReader:
             await self._listen()
         except (QueueUnavailableError, ResponseError) as error:
             # Followers go on without: they look by themselves, only later.
-            logger.warning("no news of jobs: %s", error)
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                logger.warning("no news of jobs; those who follow them look every few seconds: %s", error)
             await asyncio.sleep(_RETRY_S)
 
     async def _listen(self) -> None:
         with translated_errors():
             async with self._redis.pubsub() as pubsub:
                 await pubsub.subscribe(self._channel)
+                self._complaint = ""
                 while self._followers and not self._is_closed:
                     message = await pubsub.get_message(timeout=_LISTEN_S)
                     if message is None:
