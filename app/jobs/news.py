@@ -97,12 +97,12 @@ class NewsReader:
         with translated_errors():
             async with self._redis.pubsub() as pubsub:
                 await pubsub.subscribe(self._channel)
-                self._complaint = ""
                 while self._followers and not self._is_closed:
                     message = await pubsub.get_message(timeout=_LISTEN_S)
                     if message is None:
                         continue
                     if message["type"] == "subscribe":  # also after a connection that broke
+                        self._complaint = ""
                         for job_id in self._followers:
                             self._wake(job_id)
                     elif message["type"] == "message":
