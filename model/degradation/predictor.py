@@ -73,6 +73,9 @@ class DegradationPredictor(nn.Module):
             for _ in range(config.layers)
         )
         self.to_degradation = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
+        # a short way from the pixels to e_d: through the queries alone, drops on the lens were not learnt at all
+        self.from_pixels = nn.Linear(config.width, embed_dim)
+        nn.init.zeros_(self.from_pixels.weight)
         self.to_content = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, embed_dim))
         for value in self.to_content[1].parameters():  # e_c starts as the embedding of the damaged photo
             nn.init.zeros_(value)
@@ -100,7 +103,7 @@ class DegradationPredictor(nn.Module):
         state = self.queries.expand(batch, -1, -1)
         for layer in self.rounds:
             state = layer(state, memory)
-        degradation = self.to_degradation(state[:, 0])
+        degradation = self.to_degradation(state[:, 0]) + self.from_pixels(pixels[:, :, 0].mean(1))
         prototypes = F.normalize(self.get_buffer("names") + self.name_shift, dim=-1)
         logits = self.log_scale.exp() * degradation @ prototypes.T + self.bias
         severities = self.to_severity(degradation).sigmoid()
