@@ -269,6 +269,23 @@ def variants(
 
 
 @app.command()
+def average(
+    first: Annotated[Path, typer.Argument(help="Model folder; stage one is taken from it.")],
+    second: Annotated[Path, typer.Argument(help="Model folder whose restorer is mixed in.")],
+    out: Annotated[Path, typer.Option(help="New model folder.")],
+    share: Annotated[float, typer.Option(help="Part of the second, 0..1.")] = 0.5,
+) -> None:
+    """Average the restorers of two runs that began with the same weights; measure what comes out."""
+    from model.train.average import average_restorers
+
+    try:
+        average_restorers(first, second, share, out)
+    except ModelError as error:
+        raise as_exit(error) from error
+    typer.echo(f"{out}: {1 - share:g} of {first}, {share:g} of {second}")
+
+
+@app.command()
 def curve(
     metrics: Annotated[Path, typer.Argument(help="metrics.csv of a run, below OUT/training.")],
     goal: Annotated[float, typer.Option(help="Figure to reach, dB.")],
