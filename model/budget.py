@@ -21,7 +21,7 @@ LEAST_SEVERITY = 0.1
 
 
 def check_budget(config: ModelConfig) -> None:
-    """Refuse a configuration whose `steps_by_kind` names kinds that do not exist.
+    """Refuse a configuration whose `steps_by_kind` or `least_probability` names kinds that do not exist.
 
     Raises:
         ConfigError: It does.
@@ -29,6 +29,8 @@ def check_budget(config: ModelConfig) -> None:
     unknown = {kind for budget in config.steps_by_kind.values() for kind in budget} - set(KINDS)
     if unknown:
         raise ConfigError(f"steps_by_kind: unknown kinds {sorted(unknown)}; expected some of {', '.join(KINDS)}")
+    if unknown := set(config.least_probability) - set(KINDS):
+        raise ConfigError(f"least_probability: unknown kinds {sorted(unknown)}; expected some of {', '.join(KINDS)}")
 
 
 def get_steps(config: ModelConfig, quality: str) -> int:

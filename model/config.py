@@ -96,6 +96,8 @@ class ModelConfig:
     steps: dict[str, int] = field(default_factory=lambda: {"fast": 1, "balanced": 2, "best": 4})  # per quality
     # per quality (not "fast"), steps for kinds that want another number than `steps` says; see `model/budget.py`
     steps_by_kind: dict[str, dict[str, int]] = field(default_factory=dict)
+    # kinds that count as absent below a probability: a false alarm costs more than a miss; see `model/observe.py`
+    least_probability: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         network, factor = self.network, self.network.stem_factor * 2 ** (len(self.network.widths) - 1)
@@ -120,6 +122,8 @@ class ModelConfig:
                 f"network.attention_levels {network.attention_levels}: expected levels 0 to {len(network.widths) - 1}"
             )
         self._check_steps()
+        if wrong := {kind: least for kind, least in self.least_probability.items() if not 0 <= least <= 1}:
+            raise ConfigError(f"least_probability: got {wrong}, expected 0..1")
 
     def _check_steps(self) -> None:
         most = self.diffusion.timesteps

@@ -8,13 +8,15 @@ with copies: the arithmetic of a row then does not depend on how many others cam
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from model.budget import is_found
 from model.checks import check_image
+from model.degradation.holes import find_holes
 from model.degradation.kinds import KINDS
-from model.degradation.override import tell_kinds
+from model.degradation.override import refute_kinds, tell_kinds
 from model.diffusion.context import GuidanceFeatures
 from model.guidance import Guidance
 from model.state import Finding
@@ -31,11 +33,13 @@ class Observation:
         caption: What it shows, given or found; None without a caption decoder.
         findings: One per kind, in the order of `KINDS`.
         features: What the context is made from (batch of one).
+        holes: (1, 1, H, W) bool where pixels look missing; None where nobody has looked.
     """
 
     caption: str | None
     findings: tuple[Finding, ...]
     features: GuidanceFeatures
+    holes: torch.Tensor | None = None
 
 
 @torch.inference_mode()
@@ -66,8 +70,8 @@ def observe_photos(
         part = slice(first, first + size)
         told = [None] * len(images[part]) if kinds is None else kinds[part]
         seen = _observe_group(guidance, images[part], captions[part], device, size)
-        for observation, named in zip(seen, told, strict=True):
-            yield observation if named is None else _told(guidance, observation, named)
+        for image, observation, named in zip(images[part], seen, told, strict=True):
+            yield _doubted(guidance, observation, image) if named is None else _told(guidance, observation, named)
 
 
 def _observe_group(
@@ -95,3 +99,23 @@ def _observe_group(
 def _told(guidance: Guidance, seen: Observation, kinds: Collection[str]) -> Observation:
     features, findings = tell_kinds(seen.features, seen.findings, guidance.predictor, kinds)
     return Observation(seen.caption, findings, features)
+
+
+def _doubted(guidance: Guidance, seen: Observation, image: torch.Tensor) -> Observation:
+    """Take back what is too unsure for what a false alarm costs, and holes that are not to be seen.
+
+    A hole is a sharp-edged patch of one value, which can be looked for in the pixels themselves. The predictor takes
+    bright even skies for holes, and a network that is told of holes repaints them.
+    """
+    least = guidance.config.least_probability
+    absent = {item.kind for item in seen.findings if item.probability < least.get(item.kind, 0.0)}
+    holes = None
+    if any(item.kind == "inpainting" and is_found(item) for item in seen.findings):
+        holes = find_holes(image.float().cpu()) > 0.5
+        if not bool(holes.any()):
+            absent.add("inpainting")
+            holes = None
+    if not absent:
+        return replace(seen, holes=holes)
+    features, findings = refute_kinds(seen.features, seen.findings, guidance.predictor, absent)
+    return Observation(seen.caption, findings, features, holes)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -219,7 +219,7 @@ class Restorer:
             UnknownKindError: A kind is none of the ten.
         """
         return [
-            Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features))
+            Analysis(seen.caption, seen.findings, self.network.encode_context(seen.features), seen.holes)
             for seen in observe_photos(self.guidance, images, captions, self.device, None, kinds)
         ]
 
@@ -244,7 +244,8 @@ class Restorer:
         timesteps = tuple(get_timesteps(self.config.diffusion.timesteps, steps))
         size = (int(image.shape[2]), int(image.shape[3]))
         if mask is None and any(item.kind == "inpainting" and is_found(item) for item in analysis.findings):
-            mask = find_holes(image.float().cpu())
+            mask = find_holes(image.float().cpu()) if analysis.holes is None else analysis.holes.float()
+        analysis = replace(analysis, holes=None)  # the state keeps a copy of its own, of its own size
         tile = self.config.tile_px
         height, width = (max(tile, -(-side // JPEG_BLOCK) * JPEG_BLOCK) for side in size)
         degraded = mirror_to(image[0].to(self.device, torch.float32), height, width)

@@ -27,11 +27,13 @@ class Analysis:
         caption: What the photo shows; None without a caption decoder.
         findings: One per kind, in the order of `KINDS`.
         context: What the network is given (batch of one).
+        holes: (1, 1, H, W) bool where pixels look missing; None where nobody has looked.
     """
 
     caption: str | None
     findings: tuple[Finding, ...]
     context: Context
+    holes: torch.Tensor | None = None
 
 
 class RestorationState:

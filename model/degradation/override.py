@@ -26,31 +26,63 @@ TOLD_SEVERITY = 0.25
 
 @torch.no_grad()
 def move_degradation(
-    degradation: torch.Tensor, predictor: DegradationPredictor, kinds: Collection[str]
+    degradation: torch.Tensor,
+    predictor: DegradationPredictor,
+    kinds: Collection[str],
+    absent: Collection[str] | None = None,
 ) -> torch.Tensor:
-    """Give the nearest e_d that reads as these kinds and no others.
+    """Give the nearest e_d that reads as these kinds being there, and those not.
 
-    The named kinds get a logit of at least `CERTAIN_LOGIT`, every other kind one of at most minus that. A logit is the
+    The named kinds get a logit of at least `CERTAIN_LOGIT`, the absent ones one of at most minus that. A logit is the
     product of e_d with the prototype of a kind's name, so the shortest way there is a sum of prototypes. What e_d says
     beside the ten logits stays, and one that reads as told stays as it was.
 
     Args:
         degradation: e_d of one photo (1, E).
         predictor: Whose prototypes e_d is read with.
-        kinds: Those that are there; none means that nothing is wrong.
+        kinds: Those that are there.
+        absent: Those that are not; None means all others.
 
     Raises:
         UnknownKindError: A kind is none of the ten.
     """
-    present = torch.zeros(len(KINDS), dtype=torch.bool)
+    present, gone = (torch.zeros(len(KINDS), dtype=torch.bool) for _ in range(2))
     for kind in kinds:
         present[kind_index(kind)] = True
+    for kind in set(KINDS) - set(kinds) if absent is None else absent:
+        gone[kind_index(kind)] = True
     names = F.normalize(predictor.get_buffer("names") + predictor.name_shift, dim=-1).cpu().double()
     scale = float(predictor.log_scale.exp())
     logits = scale * names @ degradation[0].cpu().double() + predictor.bias.cpu().double()
-    wanted = torch.where(present, logits.clamp(min=CERTAIN_LOGIT), logits.clamp(max=-CERTAIN_LOGIT))
+    wanted = torch.where(present, logits.clamp(min=CERTAIN_LOGIT), logits)
+    wanted = torch.where(gone, logits.clamp(max=-CERTAIN_LOGIT), wanted)
     shift = torch.linalg.pinv(names) @ ((wanted - logits) / scale)
     return degradation + shift.to(degradation)
+
+
+def refute_kinds(
+    features: GuidanceFeatures, findings: Sequence[Finding], predictor: DegradationPredictor, kinds: Collection[str]
+) -> tuple[GuidanceFeatures, tuple[Finding, ...]]:
+    """Take back what the predictor said of some kinds that are known not to be there; all else stays.
+
+    Args:
+        features: Of one photo (batch of one).
+        findings: What the predictor said of it, one per kind in the order of `KINDS`.
+        predictor: That predictor.
+        kinds: What is not wrong.
+
+    Returns:
+        Features that say so, and the findings without these kinds.
+
+    Raises:
+        UnknownKindError: A kind is none of the ten.
+    """
+    degradation = move_degradation(features.degradation, predictor, (), kinds)
+    severities = features.severities.clone()
+    for kind in kinds:
+        severities[:, kind_index(kind)] = 0
+    left = tuple(Finding(item.kind, 0.0, 0.0) if item.kind in kinds else item for item in findings)
+    return replace(features, degradation=degradation, severities=severities), left
 
 
 def tell_kinds(
