@@ -186,6 +186,14 @@ class JobNotFoundError(ServiceError):
     title = "No such job"
 
 
+class BatchNotFoundError(ServiceError):
+    """No batch has this id, or its record was deleted after its time."""
+
+    code = "batch_not_found"
+    status = 404
+    title = "No such batch"
+
+
 class ResultNotReadyError(ServiceError):
     """The job has no result (yet).
 

@@ -110,6 +110,10 @@ class Settings(BaseSettings):
     fetches_at_once: int = Field(
         default=8, ge=1, le=256, description="Photos that one API process fetches by URL at a time."
     )
+    batch_ahead: int = Field(
+        default=64, ge=1, description="Jobs of batches that wait in the queue at a time; the rest of a batch follows."
+    )
+    max_batch_entries: int = Field(default=1000, ge=1, le=1000, description="Most photos of one batch.")
     idempotency_ttl_s: int = Field(
         default=24 * 3600, ge=1, description="Seconds for which an Idempotency-Key is remembered."
     )

@@ -11,10 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from app.api.deps import make_services
+from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
-from app.api.routes import events, health, jobs, models, page, restore
+from app.api.routes import batch, events, health, jobs, models, page, restore
 from app.errors import QueueUnavailableError
 from app.fetch.fetcher import ImageFetcher
 from app.jobs.queue import JobQueue, QueuePolicy
@@ -47,12 +48,15 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
         app.state.services = make_services(settings, queue, fetcher)
-        preparing = asyncio.create_task(_prepare(queue))
+        app.state.feeder = feeder = BatchFeeder(app.state.services)
+        running = [asyncio.create_task(_prepare(queue)), asyncio.create_task(feeder.run())]
         try:
             yield
         finally:
-            preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
+            feeder.stop()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await queue.close()
 
     app = FastAPI(
@@ -66,7 +70,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     add_problem_handlers(app)
     describe_errors_as_problems(app)
     app.add_middleware(RequestEnvelope)
-    for routes in (restore, jobs, events, models, health, page):
+    for routes in (restore, batch, jobs, events, models, health, page):
         app.include_router(routes.router)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +128,10 @@ async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> Asyn
 class _FormReader(MultiPartParser):
     """Starlette's parser with files kept in memory and a bound on each of them."""
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], max_file_bytes: int) -> None:
-        super().__init__(headers, stream, max_files=len(_FILES), max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes, None], max_file_bytes: int, max_files: int
+    ) -> None:
+        super().__init__(headers, stream, max_files=max_files, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
         self.spool_max_size = max_file_bytes + 1  # the photo goes on as bytes, a detour over the disk would only cost
         self._max_file_bytes = max_file_bytes
         self._part_bytes = 0
@@ -150,21 +153,58 @@ class _FormReader(MultiPartParser):
 
 
 async def _read_form(request: Request, max_bytes: int, share: UploadShare) -> Upload:
+    async with _parsed_form(request, max_bytes, len(_FILES) * max_bytes, len(_FILES), share) as form:
+        return await _unpack(form)
+
+
+@asynccontextmanager
+async def parse_photos(
+    request: Request, max_bytes: int, max_total_bytes: int, max_photos: int, share: UploadShare
+) -> AsyncIterator[tuple[list[UploadFile], tuple[tuple[str, str], ...]]]:
+    """Read a form with many files `image`; they and the text fields are there for as long as the block lasts.
+
+    Args:
+        request: The request; its body was not read yet.
+        max_bytes: Most bytes of one file.
+        max_total_bytes: Most bytes of all of them.
+        max_photos: Most files.
+        share: As for `read_upload`.
+
+    Raises:
+        ServiceError: As `read_upload`.
+    """
+    async with _parsed_form(request, max_bytes, max_total_bytes, max_photos, share) as form:
+        items = form.multi_items()
+        photos = [value for _, value in items if isinstance(value, UploadFile)]
+        strange = next((name for name, value in items if isinstance(value, UploadFile) and name != "image"), None)
+        if strange is not None:
+            raise InvalidRequestError(f"The form has a file {strange[:64]!r}; a batch takes files `image` alone.")
+        yield photos, tuple((name, value) for name, value in items if not isinstance(value, UploadFile))
+
+
+@asynccontextmanager
+async def _parsed_form(
+    request: Request, max_bytes: int, max_total_bytes: int, max_files: int, share: UploadShare
+) -> AsyncIterator[FormData]:
     async def stream() -> AsyncGenerator[bytes, None]:
-        async for chunk in _bounded(request, len(_FILES) * max_bytes + _FORM_EXTRA_BYTES, share):
+        async for chunk in _bounded(request, max_total_bytes + _FORM_EXTRA_BYTES, share):
             yield chunk
 
-    reader = _FormReader(request.headers, stream(), max_bytes)
+    reader = _FormReader(request.headers, stream(), max_bytes, max_files)
     try:
-        form = await reader.parse()
-        return await _unpack(form)
+        yield await _parse(reader)
+    finally:
+        reader.close()
+
+
+async def _parse(reader: _FormReader) -> FormData:
+    try:
+        return await reader.parse()
     except MultiPartException as error:
         raise InvalidRequestError(f"The form cannot be read: {error.message} A photo needs a file name.") from error
     # Wrong boundaries and exotic charsets come up as these.
     except (FormParserError, UnicodeError, ValueError) as error:
         raise InvalidRequestError("The form cannot be read: it is no valid multipart/form-data.") from error
-    finally:
-        reader.close()
 
 
 async def _unpack(form: FormData) -> Upload:

@@ -92,6 +92,10 @@ class ImageFetcher:
         self._tls = tls
         self._slots = asyncio.Semaphore(policy.at_once)
 
+    def apart(self) -> ImageFetcher:
+        """Give another fetcher like this one, with slots of its own."""
+        return ImageFetcher(self.policy, self._resolver, self._tls)
+
     async def fetch(self, url: str, max_bytes: int, room: Room) -> bytes:
         """Fetch the bytes at a URL.
 

@@ -81,6 +81,15 @@ class Keys:
         """Hash of one Idempotency-Key; see `app.jobs.idempotency`."""
         return f"{self.prefix}key:{name}"
 
+    def batch(self, batch_id: str) -> str:
+        """Hash of one batch; see `app.jobs.batches`."""
+        return f"{self.prefix}batch:{batch_id}"
+
+    @property
+    def feed(self) -> str:
+        """Sorted set of the entries of batches that are no jobs yet, by the time from which they may be taken."""
+        return f"{self.prefix}feed"
+
     def image(self, job_id: str) -> str:
         """Bytes of the uploaded photo."""
         return f"{self.prefix}image:{job_id}"
@@ -115,4 +124,6 @@ class Keys:
             self.unlist,
             self.news,
             self.idempotency(""),
+            self.batch(""),
+            self.feed,
         ]

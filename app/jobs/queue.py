@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from app.errors import JobNotFoundError, QueueFullError, QueueMemoryError, ResultGoneError, ResultNotReadyError
+from app.errors import (
+    BatchNotFoundError,
+    JobNotFoundError,
+    QueueFullError,
+    QueueMemoryError,
+    ResultGoneError,
+    ResultNotReadyError,
+)
+from app.jobs.batches import BatchStore
 from app.jobs.blobs import BlobStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
 from app.jobs.claiming import Claimer, is_missing_group
@@ -64,6 +72,7 @@ class JobQueue:
 
     Attributes:
         directory: Lists jobs.
+        batches: Batches and their entries.
         idempotency: Holds the keys of requests.
         journal: Reads what happened to a job.
         news: Tells when something has happened.
@@ -79,6 +88,7 @@ class JobQueue:
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
         self.directory = Directory(redis, keys, self._scripts)
+        self.batches = BatchStore(keys, self._scripts, self._blobs)
         self.idempotency = IdempotencyKeys(self._scripts)
         self.journal = Journal(redis, keys)
         self.news = NewsReader(redis, keys.news)
@@ -115,7 +125,9 @@ class JobQueue:
 
     # Side of the API
 
-    async def submit(self, job: Job, image: bytes, mask: bytes | None = None, key: KeyUse | None = None) -> Job:
+    async def submit(
+        self, job: Job, image: bytes, mask: bytes | None = None, key: KeyUse | None = None, entry: int | None = None
+    ) -> Job:
         """Accept a job.
 
         Args:
@@ -123,6 +135,7 @@ class JobQueue:
             image: Bytes of the upload.
             mask: Bytes of the mask image, or None.
             key: Idempotency key, held by the caller (`IdempotencyKeys.held`); settled together with the job.
+            entry: Index in the job's batch; settled together with the job. None for a job of its own.
 
         Returns:
             The job as it now is (a job that was accepted before, or under the key, is given as it is).
@@ -132,6 +145,7 @@ class JobQueue:
             QueueFullError: Too many jobs wait, or Redis needs its memory for the jobs it has.
             IdempotencyKeyReusedError: The key belongs to another request.
             IdempotencyInProgressError: The key is held by another request.
+            BatchNotFoundError: The batch does not wait for this entry (any more).
         """
         if job.state is not JobState.QUEUED:
             raise ValueError(f"only a queued job can be submitted, this one is {job.state.value}")
@@ -145,11 +159,16 @@ class JobQueue:
         except QueueMemoryError:
             await self._blobs.delete(*names)  # the photo, when only the mask found no room
             self._check_room("memory", sum((await self.depth()).values()))
-        word, queued, first = await self._scripts.submit(job.id, job.priority, job.created_ms, encode_job(job), key)
+        place = None if entry is None or job.batch_id is None else (job.batch_id, entry)
+        word, queued, first = await self._scripts.submit(
+            job.id, job.priority, job.created_ms, encode_job(job), key, place
+        )
         if word not in ("ok", "known"):
             await self._blobs.delete(*names)
         self._check_room(word, queued)
         check_key(word)
+        if word == "gone":
+            raise BatchNotFoundError(f"The batch {job.batch_id} does not wait for its entry {entry} any more.")
         return job if word == "ok" else await self.get(first or job.id)
 
     def _check_room(self, word: str, queued: int) -> None:

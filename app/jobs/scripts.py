@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
-    "retire", "preview", "page", "reserve_key", "release_key",
+    "retire", "preview", "page", "reserve_key", "release_key", "batch_create", "batch_take",
+    "batch_refuse", "batch_defer", "batch_cancel", "batch_view",
 )  # fmt: skip
-_PARTS = dict.fromkeys(("submit", "reserve_key", "release_key"), ("idempotency",))
+_PARTS = dict.fromkeys(("submit", "reserve_key", "release_key", "batch_create"), ("idempotency",))
 """Files that a script needs between the prelude and its own."""
 
 
@@ -90,13 +91,27 @@ class Scripts:
             return await self._scripts[name](keys=self._keys, args=[*self._head, *args])
 
     async def submit(
-        self, job_id: str, priority: str, created_ms: int, fields: Mapping[str, str], key: KeyUse | None = None
+        self,
+        job_id: str,
+        priority: str,
+        created_ms: int,
+        fields: Mapping[str, str],
+        key: KeyUse | None = None,
+        entry: tuple[str, int] | None = None,
     ) -> tuple[str, int, str]:
         """Accept a job; gives a word (see `lua/submit.lua`), the number of queued jobs, the job that has the key."""
         flat = [part for pair in fields.items() for part in pair]
-        use = ("", "", "", 0) if key is None else (*_used(key), self._policy.idempotency_ttl_s * 1000)
-        word, queued, *first = await self._run("submit", job_id, priority, created_ms, *self._bounds(), *use, *flat)
+        head = (*self._bounds(), *self.key_args(key), *(entry or ("", "")))
+        word, queued, *first = await self._run("submit", job_id, priority, created_ms, *head, *flat)
         return word.decode(), queued, first[0].decode() if first else ""
+
+    def key_args(self, key: KeyUse | None) -> tuple[str | int, ...]:
+        """Give what scripts that accept something take of an Idempotency-Key."""
+        return ("", "", "", 0) if key is None else (*_used(key), self._policy.idempotency_ttl_s * 1000)
+
+    async def run(self, name: str, *args: str | int | bytes) -> Any:
+        """Run a script that has no stub here."""
+        return await self._run(name, *args)
 
     async def reserve_key(self, key: KeyUse, hold_ms: int) -> tuple[str, str]:
         """Hold a key; gives ("ok", "reused", "accepting" or "repeated", id of what was accepted under it)."""

@@ -1,7 +1,8 @@
 -- Accepts a job: bound, record, stream entry and event at once.
 -- Args: id, priority, created_ms, bound, memory share, then Idempotency-Key (empty for none), fingerprint, token and time
--- to keep it, then the fields of the record.
--- Gives {"ok"|"known"|"full"|"memory"|"reused"|"accepting"|"repeated", queued count, id of the first job of that key}.
+-- to keep it, then batch (empty for none) and index of its entry, then the fields of the record.
+-- Gives {"ok"|"known"|"full"|"memory"|"reused"|"accepting"|"repeated"|"gone", queued count, id of the first job of that
+-- key}; "gone" means that the entry of the batch was canceled or settled otherwise.
 local id, priority, created_ms, bound, share = arg(1), arg(2), arg(3), tonumber(arg(4)), tonumber(arg(5))
 local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch)
 
@@ -16,6 +17,10 @@ if key ~= "" then
     return { obstacle, queued, first or "" }
   end
 end
+local batch, index = arg(10), arg(11)
+if batch ~= "" and redis.call("HEXISTS", BATCH .. batch .. ":entries", index) == 0 then
+  return { "gone", queued }
+end
 if queued >= bound then
   return { "full", queued }
 end
@@ -24,7 +29,7 @@ if is_memory_short(share) then
 end
 
 local fields = {}
-for i = 17, #ARGV do
+for i = 19, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
@@ -38,6 +43,11 @@ enlist(redis.call("HGET", JOB .. id, "tenant"), "queued", listed_as(created_ms, 
 unlist_deleted(20) -- more than come: the listing cannot grow beyond the records
 if key ~= "" then
   settle_key(key, fingerprint, id, key_ms)
+end
+if batch ~= "" then
+  redis.call("HDEL", BATCH .. batch .. ":entries", index)
+  redis.call("HSET", BATCH .. batch, "job:" .. index, id)
+  redis.call("ZREM", FEED, batch .. ":" .. index)
 end
 emit(id, "state", { state = "queued", attempt = 0 })
 return { "ok", queued + 1 }

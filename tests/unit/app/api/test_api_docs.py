@@ -37,7 +37,7 @@ def test_every_path_and_option_is_documented() -> None:
     schema = app.openapi()
     for path, methods in schema["paths"].items():
         for method in methods:
-            line = f"{method.upper()} {path.replace('{job_id}', '{id}')}"
+            line = f"{method.upper()} {path.replace('{job_id}', '{id}').replace('{batch_id}', '{id}')}"
             assert line in TEXT or path == "/restore", f"{line} is missing in docs/api.md"
     for option in RestoreParameters.model_fields:
         assert f"| `{option}` |" in TEXT

@@ -13,6 +13,7 @@ def all_names(keys: Keys) -> list[str]:
         keys.result(job, 3),
         keys.listening(job),
         keys.idempotency("k"),
+        keys.batch(job),
         *(keys.listed("t", state) for state in ("queued", "running")),
     ]
     return keys.script_keys() + per_job

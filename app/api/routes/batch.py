@@ -1,0 +1,187 @@
+"""POST /restore/batch and what can be asked of a batch: how far it is, its entries, and to be canceled."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from app.api.batch_body import openapi_batch, openapi_batch_form, parse_entries, parse_shared
+from app.api.batch_schemas import BatchModel, EntryPageModel, batch_model, batch_path, entry_page
+from app.api.budget import UploadShare
+from app.api.deps import Services, ServicesDep, TenantDep
+from app.api.idempotency import fingerprint, read_key
+from app.api.options import openapi_headers, openapi_parameters
+from app.api.problems import MEDIA_TYPE, Problem
+from app.api.upload import parse_photos, read_json
+from app.errors import BatchNotFoundError, InvalidRequestError, QueueMemoryError, UnsupportedMediaTypeError
+from app.jobs.batches import Batch, BatchEntry, new_batch_id
+from app.jobs.idempotency import KeyUse
+
+router = APIRouter(tags=["batches"])
+
+MOST_ENTRIES = 1000
+_MAX_JSON_BYTES = 8 * 1024 * 1024
+_POLL_AFTER_S = 2
+_BATCH_ID = re.compile(r"[0-9a-f]{32}")
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _PROBLEM | {"description": "No batch has this id."}}
+
+
+@router.post(
+    "/restore/batch",
+    status_code=202,
+    response_model=BatchModel,
+    responses={
+        202: {"description": "The batch was accepted; Location has its address."},
+        400: _PROBLEM | {"description": "The request cannot be understood, or has too many photos or none."},
+        409: _PROBLEM | {"description": "The first request with this Idempotency-Key is still being accepted."},
+        413: _PROBLEM | {"description": "Too many bytes."},
+        415: _PROBLEM | {"description": "The body is neither JSON nor a form."},
+        422: _PROBLEM
+        | {"description": "An option that is not valid, an unknown model, or an Idempotency-Key of another request."},
+        503: _PROBLEM | {"description": "No memory for the uploads, or the queue is not available; see Retry-After."},
+    },
+    openapi_extra={
+        "parameters": [
+            *(item for item in openapi_parameters() if item["name"] != "priority"),
+            *(item for item in openapi_headers() if item["name"] != "Prefer"),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": openapi_batch(MOST_ENTRIES)},
+                "multipart/form-data": {"schema": openapi_batch_form(MOST_ENTRIES)},
+            },
+        },
+    },
+)
+async def restore_batch(request: Request, services: ServicesDep, tenant: TenantDep) -> Response:
+    """Accept many photos at once. They become jobs little by little; one that is refused does not harm the others."""
+    key = read_key(request.headers.getlist("idempotency-key"))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    with services.uploads.share() as share:
+        if kind == "application/json":
+            batch_id, is_new = await _accept_references(request, services, tenant, key, share)
+        elif kind == "multipart/form-data":
+            batch_id, is_new = await _accept_photos(request, services, tenant, key, share)
+        else:
+            raise UnsupportedMediaTypeError(
+                f"The content type is {kind[:64]!r}. Send application/json with `entries`, or a multipart/form-data "
+                "form with files `image`."
+            )
+    request.app.state.feeder.look()
+    headers = {"Location": batch_path(request, batch_id), "Retry-After": str(_POLL_AFTER_S)}
+    if not is_new:
+        headers["Idempotent-Replayed"] = "true"
+    batch = await services.queue.batches.get(batch_id)
+    return JSONResponse(batch_model(request, batch).model_dump(mode="json"), 202, headers=headers)
+
+
+async def _accept_references(
+    request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
+) -> tuple[str, bool]:
+    body = await read_json(request, _MAX_JSON_BYTES, share)
+    most = services.settings.max_batch_entries
+    entries = parse_entries(body, request.query_params.multi_items(), services.model_names, most)
+    use = None
+    if key is not None:
+        use = KeyUse.of(tenant, key, fingerprint("/restore/batch", [asdict(entry) for entry in entries]))
+    async with services.queue.idempotency.held(use) as earlier:
+        if earlier is not None:
+            return earlier, False
+        return await services.queue.batches.create(new_batch_id(), tenant, _now_ms(), entries, use), True
+
+
+async def _accept_photos(
+    request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
+) -> tuple[str, bool]:
+    """Store the photos of a form, then create the batch: what is stored without one goes by itself."""
+    settings, batches = services.settings, services.queue.batches
+    most = settings.max_batch_entries
+    limits = (settings.max_upload_bytes, settings.upload_memory_bytes, most)
+    async with parse_photos(request, *limits, share) as (photos, fields):
+        if not photos:
+            raise InvalidRequestError(f"The form has no file `image`. Send 1 to {most} photos in fields of that name.")
+        wanted = parse_shared(request.query_params.multi_items(), fields, services.model_names)
+        use = None
+        if key is not None:
+            digests = []
+            for photo in photos:
+                digests.append(hashlib.sha256(await photo.read()).hexdigest())
+                await photo.seek(0)
+            asked = fingerprint("/restore/batch", asdict(wanted), digests)
+            use = KeyUse.of(tenant, key, asked)
+        async with services.queue.idempotency.held(use) as earlier:
+            if earlier is not None:
+                return earlier, False
+            batch_id, indexes = new_batch_id(), range(len(photos))
+            try:
+                for index, photo in zip(indexes, photos, strict=True):
+                    await batches.store(batch_id, index, await photo.read())
+                entries = [BatchEntry(wanted.options, metadata=wanted.metadata) for _ in photos]
+                return await batches.create(batch_id, tenant, _now_ms(), entries, use), True
+            except QueueMemoryError:
+                await batches.discard(batch_id, indexes)
+                raise
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def find_batch(services: ServicesDep, tenant: TenantDep, batch_id: str) -> Batch:
+    """Give a batch of the tenant that asks.
+
+    Raises:
+        BatchNotFoundError: It has none of this id.
+    """
+    if not _BATCH_ID.fullmatch(batch_id):
+        raise BatchNotFoundError(f"No batch has the id {batch_id[:64]!r}; ids are 32 lower-case hex digits.")
+    batch = await services.queue.batches.get(batch_id)
+    if batch.tenant != tenant:
+        raise BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")
+    return batch
+
+
+BatchDep = Annotated[Batch, Depends(find_batch)]
+
+
+@router.get("/batches/{batch_id}", response_model=BatchModel, responses=_NOT_FOUND)
+async def get_batch(request: Request, response: Response, batch: BatchDep) -> BatchModel:
+    """Tell how far a batch is."""
+    response.headers["Cache-Control"] = "no-store"
+    if batch.ended < len(batch.entries):
+        response.headers["Retry-After"] = str(_POLL_AFTER_S)
+    return batch_model(request, batch)
+
+
+@router.get(
+    "/batches/{batch_id}/entries",
+    response_model=EntryPageModel,
+    responses=_NOT_FOUND | {422: _PROBLEM | {"description": "`start` or `limit` is not valid."}},
+)
+async def get_entries(
+    request: Request,
+    response: Response,
+    batch: BatchDep,
+    start: Annotated[int, Query(ge=0, le=MOST_ENTRIES, description="Index of the first entry.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Most entries.")] = 100,
+) -> EntryPageModel:
+    """List the photos of a batch in their order."""
+    response.headers["Cache-Control"] = "no-store"
+    page = entry_page(request, batch, start, limit)
+    if page.links.next is not None:
+        response.headers["Link"] = f'<{page.links.next}>; rel="next"'
+    return page
+
+
+@router.delete("/batches/{batch_id}", response_model=BatchModel, responses=_NOT_FOUND)
+async def cancel_batch(request: Request, services: ServicesDep, batch: BatchDep) -> BatchModel:
+    """Cancel what has not ended of a batch: what waits at once, what runs soon."""
+    return batch_model(request, await services.queue.batches.cancel(batch.id))
