@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.bench_fetch import ssrf
 from app.commands.bench_events import events
+from app.commands.bench_fetch import ssrf
 from app.commands.bench_images import bombs, formats, fuzz_images
 from app.commands.bench_load import arrivals, service
 from app.commands.bench_options import (

@@ -13,8 +13,8 @@ from app.images import ImageLimits
 from app.jobs.job import RestoreOptions
 from app.worker.engine import TileRef
 from app.worker.local import restore_locally
-from app.worker.models import ModelSet
 from app.worker.memory import PIXEL_SHARE, STATE_SHARE
+from app.worker.models import ModelSet
 from app.worker.runner import Runner
 from tests.support.workers import noise_png, read_pixels, write_model
 
