@@ -116,7 +116,7 @@ def gray16() -> bytes:
 RESTORED = {
     "one pixel": (samples.png(1, 1), 1, 1, "RGB", "PNG"),
     "one gray pixel": (samples.png(1, 1, mode="L"), 1, 1, "L", "PNG"),
-    "one row": (samples.png(300, 1), 300, 1, "RGB", "PNG"),
+    "one row": (samples.png(200, 1), 200, 1, "RGB", "PNG"),  # the longest side ratio there may be
     "CMYK JPEG": (samples.saved(samples.picture().convert("CMYK"), "JPEG"), 48, 32, "RGB", "JPEG"),
     "16-bit colour PNG": (samples.png16(samples.pixels(depth=16)), 48, 32, "RGB", "PNG"),
     "16-bit gray PNG": (gray16(), 48, 32, "I;16", "PNG"),

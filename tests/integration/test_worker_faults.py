@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -63,6 +64,8 @@ async def begin(queue: JobQueue, bench: Workbench, benches: Benches, *, guilty_s
     ]
     helds = await benches.take(bench, queue, *jobs)
     await asyncio.gather(*(held.task for held in helds if held.task is not None))  # all decoded
+    order = [job.id for job in jobs]  # the white photo is decoded fastest, and alone it would share no forward
+    bench._waiting = deque(sorted(bench._waiting, key=lambda held: order.index(held.id)))
     benches.start(bench)
     return jobs[1], [jobs[0], jobs[2]]
 
