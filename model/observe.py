@@ -110,7 +110,7 @@ def _doubted(guidance: Guidance, seen: Observation, image: torch.Tensor) -> Obse
     least = guidance.config.least_probability
     absent = {item.kind for item in seen.findings if item.probability < least.get(item.kind, 0.0)}
     holes = None
-    if any(item.kind == "inpainting" and is_found(item) for item in seen.findings):
+    if "inpainting" not in absent and any(item.kind == "inpainting" and is_found(item) for item in seen.findings):
         holes = find_holes(image.float().cpu()) > 0.5
         if not bool(holes.any()):
             absent.add("inpainting")

@@ -117,6 +117,11 @@ class RestorationState:
         return self._times[self.step]
 
     @property
+    def weight_sums(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the sum of weighted tiles in `estimate` is to be divided by, along rows (H,) and columns (W,)."""
+        return self._row_sums, self._column_sums
+
+    @property
     def next_timestep(self) -> int:
         """Time that the present step jumps to; 0 at the end."""
         return self.timesteps[self.step + 1] if self.step + 1 < self.steps else 0

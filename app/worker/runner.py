@@ -30,7 +30,6 @@ from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
-from model.tiling import taper, weight_sums
 
 logger = logging.getLogger(__name__)
 
@@ -248,10 +247,8 @@ class Runner:
         state = self._running[job_id].state
         if state.missing or state.is_done:
             return None
-        height, width = state.estimate.shape[1:]
-        side = taper(state.grid.tile_px, self.restorer.config.overlap_px)
-        weights = weight_sums(state.grid.tops, height, side), weight_sums(state.grid.lefts, width, side)
-        return sample_small(state.estimate, weights, state.size, longest_px)
+        rows, columns = state.weight_sums
+        return sample_small(state.estimate, (rows.cpu(), columns.cpu()), state.size, longest_px)
 
     def end_step(self, job_id: str) -> None:
         """Blend the tiles of a step and move the whole photo on by one step.
