@@ -11,10 +11,14 @@ from typing import Annotated
 
 import typer
 
+from app.allocator import keep_freed_memory
 from app.commands import demo, describe, elsewhere, jobs, restore, roles
 from app.exit_codes import EXIT_UNUSABLE
 
 _OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
+
+_WITHOUT_MODEL = ("serve", "api")
+"""Commands whose own process runs no model."""
 
 app = typer.Typer(
     name="vlmir",
@@ -48,11 +52,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Restore damaged photos, guided by a vision-language model."""
+    if context.invoked_subcommand not in _WITHOUT_MODEL:
+        keep_freed_memory()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from app.allocator import keep_freed_memory
 from app.errors import ServiceError
 from app.exit_codes import EXIT_UNUSABLE
 from app.jobs.queue import JobQueue, QueuePolicy
@@ -36,6 +37,7 @@ def main() -> int:
 def run_worker(settings: Settings) -> int:
     """Run one worker until SIGTERM or SIGINT; gives the exit code."""
     configure_logging(settings)
+    keep_freed_memory()
     if settings.redis_url is None:
         logger.error("a worker needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
         return EXIT_UNUSABLE

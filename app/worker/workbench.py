@@ -7,13 +7,13 @@ time for heartbeats. Where jobs come from and when to stop is the loop's busines
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from app.allocator import give_freed_memory_back
 from app.errors import ServiceError
 from app.metrics import record_claimed, record_forward, record_held, record_step
 from app.worker.courier import Courier, end_tasks
@@ -38,6 +38,9 @@ USUAL_PIXELS = (4000, 3000)
 
 DEADLINE_GRAIN_S = 0.01
 """Time after a deadline at which it is looked at, so that clocks of different grain do not make the loop spin."""
+
+IDLE_S = 5.0
+"""Time without any job after which freed memory goes back to the system."""
 
 MEAN_KEEPS = 0.9
 """Weight of the past in the running mean of the time per tile."""
@@ -72,7 +75,7 @@ class Workbench:
         self.held: dict[str, HeldJob] = {}
         self.left = asyncio.Event()  # set whenever a job has left
         self.courier = Courier(queue, lease_s, on_leave=lambda: self._work.set())
-        self.outcomes = Outcomes(queue, self.courier, self.held, self.left.set, self.accept)
+        self.outcomes = Outcomes(queue, self.courier, self.held, self._job_left, self.accept)
         self._threads = Threads(trace)
         self._previews = Previews(previews or PreviewPolicy(), queue, self.courier, self._threads)
         self._clock = clock
@@ -83,6 +86,7 @@ class Workbench:
         self._engine = Engine(EnginePolicy(), clock)
         self._undecoded: deque[HeldJob] = deque()  # in order of arrival
         self._waiting: deque[HeldJob] = deque()  # decoded, in order of arrival
+        self._keeps_memory = True  # freed, but not given back yet
         self._work = asyncio.Event()  # set whenever the compute task has something to look at
         self._state_budget_bytes = 0
         self._pixel_budget_bytes = 0
@@ -134,6 +138,7 @@ class Workbench:
                 self._decode_what_fits()
             return
         held = HeldJob(without_upload(claim), upload=(claim.image, claim.mask))
+        self._keeps_memory = True
         self.held[held.id] = held
         started_ms = claim.job.started_ms if claim.job.started_ms is not None else claim.job.created_ms
         record_claimed(claim.priority, claim.fence, (started_ms - claim.job.created_ms) / 1000)
@@ -150,6 +155,10 @@ class Workbench:
         self._undecoded.append(held)
         self._work.set()  # its deadline may be the next one
         self._decode_what_fits()
+
+    def _job_left(self) -> None:
+        self.left.set()
+        self._work.set()  # idleness begins with the last job's leaving
 
     def hand_back(self, held: HeldJob) -> None:
         """Give a job back to the queue before the next step, unless it is being delivered already."""
@@ -198,8 +207,14 @@ class Workbench:
         times = [held.deadline.next_s(False) for held in self.held.values() if held.is_between_steps]
         next_s = min((time_s for time_s in times if time_s is not None), default=None)
         wait_s = None if next_s is None else max(0.0, next_s - self._clock()) + DEADLINE_GRAIN_S
-        with contextlib.suppress(asyncio.TimeoutError):
+        if not self.held and self._keeps_memory:
+            wait_s = IDLE_S
+        try:
             await asyncio.wait_for(self._work.wait(), wait_s)
+        except asyncio.TimeoutError:
+            if not self.held and self._keeps_memory:
+                await self._threads.in_model("trim", give_freed_memory_back)
+                self._keeps_memory = False
 
     def _decode_what_fits(self) -> None:
         """Begin to decode, in order of arrival; a photo above the whole budget goes when no other has pixels."""
