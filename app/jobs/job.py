@@ -92,6 +92,8 @@ class RestoreOptions:
         start_within_s: Seconds from acceptance in which its first step must begin, or None for any time.
         finish_within_s: Seconds from acceptance in which its last step must be done, or None for any time.
         kinds: What is wrong with the photo, in the order of `KINDS`, empty for nothing; None lets the model find out.
+        photo_metadata: What of the upload's metadata the result keeps: "keep", "strip" or "strip-gps"; None keeps it.
+        quality_factor: 1..100 for results in JPEG, WebP and AVIF, or None for the usual one.
     """
 
     quality: str = "balanced"
@@ -103,6 +105,8 @@ class RestoreOptions:
     start_within_s: float | None = None
     finish_within_s: float | None = None
     kinds: tuple[str, ...] | None = None
+    photo_metadata: str | None = None
+    quality_factor: int | None = None
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ class ModelSet:
         Raises:
             ServiceError: The result is not usable.
         """
-        return self._runners[self._names.pop(job_id)].finish(job_id)
+        name = self._names.pop(job_id)
+        return self._runners[name].finish(job_id, name)
 
     def encode(self, restored: RestoredPhoto) -> tuple[bytes, str]:
         """Write the restored photo as a file; gives its bytes and media type.

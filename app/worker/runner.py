@@ -26,6 +26,7 @@ from app.worker.engine import TileRef
 from app.worker.failures import as_service_errors, empty_device_cache, is_out_of_memory, to_service_error
 from app.worker.memory import PIXEL_BYTES, plan_pixel_bytes, plan_state_bytes
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
+from app.worker.provenance import encode_options
 from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
@@ -44,7 +45,7 @@ LEAST_GAIN = 0.97
 class _Running:
     state: RestorationState
     photo: Photo
-    format: str | None
+    options: RestoreOptions
 
 
 class Runner:
@@ -221,7 +222,7 @@ class Runner:
             state = restorer.begin(decoded.image, analysis, steps=steps, seed=options.seed, mask=decoded.mask)
         # The result inherits all but the pixels, which are 72 MB for 24 megapixels.
         photo = replace(decoded.photo, rgb=shape_only(decoded.photo.rgb))
-        self._running[job_id] = _Running(state, photo, options.format)
+        self._running[job_id] = _Running(state, photo, options)
         return BegunJob(state.tiles, state.steps, state.state_bytes, analysis.caption, _findings(analysis.findings))
 
     def run(self, batch: Sequence[TileRef]) -> BatchReport:
@@ -259,8 +260,12 @@ class Runner:
         with as_service_errors():
             self.restorer.finish_step(self._running[job_id].state)
 
-    def finish(self, job_id: str) -> RestoredPhoto:
+    def finish(self, job_id: str, model: str | None = None) -> RestoredPhoto:
         """Take the restored photo out; the job is no longer held.
+
+        Args:
+            job_id: A job whose last step has ended.
+            model: What callers know the model by, for the settings in the result; None for its own name.
 
         Raises:
             ServiceError: The result is not usable.
@@ -268,7 +273,8 @@ class Runner:
         job = self._running.pop(job_id)
         with as_service_errors():
             result = self.restorer.finish(job.state)
-        return RestoredPhoto(job.photo, result.image, job.format)
+        encoding = encode_options(job.options, model or self.name, job.state.steps)
+        return RestoredPhoto(job.photo, result.image, job.options.format, encoding)
 
     def encode(self, restored: RestoredPhoto) -> tuple[bytes, str]:
         """Write the restored photo as a file; gives its bytes and media type.
@@ -277,7 +283,8 @@ class Runner:
             ServiceError: The format asked for cannot hold this photo.
         """
         with as_service_errors():
-            return encode(restored.photo, to_array(restored.image, restored.photo.rgb.dtype), restored.format)
+            pixels = to_array(restored.image, restored.photo.rgb.dtype)
+            return encode(restored.photo, pixels, restored.format, restored.encoding)
 
     def analyze(self, decoded: DecodedPhoto, caption: str | None = None) -> tuple[str | None, tuple[Finding, ...]]:
         """Describe a photo and name its damage without restoring it.

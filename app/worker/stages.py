@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from app.errors import ServiceError
-    from app.images import Photo
+    from app.images import EncodeOptions, Photo
     from app.jobs.job import Finding
     from app.worker.engine import TileRef
 
@@ -42,11 +42,19 @@ class BegunJob:
 
 @dataclass(frozen=True)
 class RestoredPhoto:
-    """A finished restoration, still as (1, 3, H, W) floats; encoded off the model's thread."""
+    """A finished restoration, still as (1, 3, H, W) floats; encoded off the model's thread.
+
+    Attributes:
+        photo: What the result inherits.
+        image: The restored photo.
+        format: Format of the result, or None for that of the upload.
+        encoding: How it is written beside its format, with the settings that go into the file.
+    """
 
     photo: Photo
     image: torch.Tensor
     format: str | None
+    encoding: EncodeOptions
 
 
 @dataclass

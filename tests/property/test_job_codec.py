@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.jobs.codec import decode_findings, decode_job, encode_findings, encode_job
-from app.jobs.job import PRIORITIES, Finding, Job, JobState, RestoreOptions
+from app.jobs.job import KINDS, PRIORITIES, Finding, Job, JobState, RestoreOptions, parse_kinds
 
 # Redis hashes hold any bytes, but lone surrogates are no text that a client could have sent.
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -23,6 +23,9 @@ options = st.builds(
     st.none() | text,
     st.none() | st.floats(0, 1e6, exclude_min=True),
     st.none() | st.floats(0, 1e6, exclude_min=True),
+    st.none() | st.sets(st.sampled_from(KINDS)).map(parse_kinds),
+    st.none() | text,
+    st.none() | st.integers(1, 100),
 )
 jobs = st.builds(
     Job,

@@ -46,7 +46,8 @@ def test_missing_field_is_refused() -> None:
 
 
 def test_record_without_newer_options_is_that_of_an_older_release() -> None:
-    assert b"model" not in encoded()[b"options"]
+    for name in (b"model", b"photo_metadata", b"quality_factor"):
+        assert name not in encoded()[b"options"]
     old = encoded() | {b"options": b'{"quality":"best","steps":null,"seed":1,"caption":null,"format":null}'}
     assert decode_job(old).options == RestoreOptions("best", seed=1)
 

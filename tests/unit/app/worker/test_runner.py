@@ -6,11 +6,12 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from app.errors import (
     DeviceMemoryError,
@@ -19,15 +20,17 @@ from app.errors import (
     NonFiniteOutputError,
     RestorationFailedError,
 )
-from app.images import ImageLimits
+from app.images import ImageLimits, read_settings
 from app.jobs.job import KINDS, RestoreOptions
 from app.worker.engine import TileRef
 from app.worker.failures import to_service_error
 from app.worker.local import restore_locally
+from app.worker.models import ModelSet
 from app.worker.runner import Runner
 from app.worker.workbench import padded_tiles
 from model.errors import ConfigError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
+from tests.support.sample_photos import jpeg
 from tests.support.workers import noise_png, read_pixels, tiny_runner
 
 
@@ -71,6 +74,11 @@ class FaultyRunner(Runner):
     def __init__(self, faults: Faults, real: Restorer) -> None:
         super().__init__("tiny", "cpu", threads=1, batch_tiles=8, limits=ImageLimits())
         self._restorer = FaultyRestorer(real, faults)  # type: ignore[assignment]
+
+
+def read_exif(data: bytes) -> Image.Exif:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.getexif()
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +242,30 @@ def test_bad_upload_and_unknown_model_are_public_errors() -> None:
         runner.load()
     with pytest.raises(RuntimeError, match="not loaded"):
         runner.warm_up()
+
+
+def test_result_is_written_as_asked_and_tells_how_it_was_made() -> None:
+    runner = tiny_runner()
+    photo = jpeg(70, 50, orientation=1, dpi=(300, 300))
+    plain = restore_locally(runner, photo, RestoreOptions(seed=7))
+    steps = str(plain.steps)
+    told = {"version": version("vlmir"), "model": "tiny", "steps": steps, "seed": "7", "quality": "balanced"}
+    assert read_settings(plain.data) == told
+    assert read_exif(plain.data)[ExifTags.Base.Make] == "Maker"
+    small = restore_locally(runner, photo, RestoreOptions(seed=7, quality_factor=10, kinds=("rain", "snow")))
+    assert len(small.data) < len(plain.data)
+    assert read_settings(small.data)["kinds"] == "rain,snow"
+    named = read_settings(restore_locally(runner, photo, RestoreOptions(steps=1, photo_metadata="strip-gps")).data)
+    assert (named["steps"], "quality" in named) == ("1", False)
+    bare = restore_locally(runner, photo, RestoreOptions(steps=1, photo_metadata="strip", caption="my house")).data
+    assert (read_settings(bare), dict(read_exif(bare))) == ({}, {})
+
+
+def test_result_names_the_model_as_its_callers_know_it() -> None:
+    models = ModelSet({"night": tiny_runner()})
+    models.begin("a", models.decode(noise_png(60, 50), None), RestoreOptions(steps=1, caption="my house"))
+    models.run([TileRef("a", 0, 0)])
+    models.end_step("a")
+    data, _ = models.encode(models.finish("a"))
+    assert read_settings(data)["model"] == "night"
+    assert b"my house" not in data
