@@ -6,6 +6,7 @@ a noisy machine harms all alike; figures are medians over the turns.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +32,15 @@ class WayRow:
     Attributes:
         way: Name.
         seconds: Median wall time for all photos, analysis included.
-        forwards: Tiles, or whole photos where it does not tile, that went through the network, counted per step.
+        forwards: Calls of the network.
+        items: Tiles, or whole photos where it does not tile, that went through it, each counted once per step.
         megapixels_per_s: Photos' pixels over the time.
     """
 
     way: str
     seconds: float
     forwards: int
+    items: int
     megapixels_per_s: float
 
 
@@ -109,29 +112,40 @@ def compare_ways(runner: Runner, sizes: Sequence[Size], steps: int, rounds: int 
     - static batches of equals: up to `STATIC_BATCH` whole photos of one size per forward, through all steps together;
     - plain pipeline loop: whole photos, one after the other, as a diffusers pipeline does.
 
-    The last two do not tile, so their memory grows with the photo.
+    The last two do not tile, so their memory grows with the photo. Batches of tiles are as large as the runner has them
+    at that moment: `measure_overheads` and this take the same size as long as the runner is not warmed up in between.
     """
-    ways: dict[str, Callable[[Sequence[DecodedPhoto]], int]] = {
-        "step-level batching": lambda photos: sum(serve_in_batches(runner, photos, steps)),
-        "one at a time": lambda photos: sum(sum(serve_in_batches(runner, [photo], steps)) for photo in photos),
-        "static batches of equals": lambda photos: sum(
+    ways: dict[str, Callable[[Sequence[DecodedPhoto]], Iterator[int]]] = {
+        "step-level batching": lambda photos: serve_in_batches(runner, photos, steps),
+        "one at a time": lambda photos: itertools.chain.from_iterable(
+            serve_in_batches(runner, [photo], steps) for photo in photos
+        ),
+        "static batches of equals": lambda photos: itertools.chain.from_iterable(
             restore_whole(runner, group, steps) for group in group_equals(photos, STATIC_BATCH)
         ),
-        "plain pipeline loop": lambda photos: sum(restore_whole(runner, [photo], steps) for photo in photos),
+        "plain pipeline loop": lambda photos: itertools.chain.from_iterable(
+            restore_whole(runner, [photo], steps) for photo in photos
+        ),
     }
     photos = make_photos(sizes)
     spent: dict[str, list[float]] = {name: [] for name in ways}
-    forwards = {}
+    forwards: dict[str, list[int]] = {}
     for _ in range(rounds):
         for name, way in ways.items():
             fresh = [copy_of(photo) for photo in photos]
             started = time.perf_counter()
-            forwards[name] = way(fresh)
+            forwards[name] = list(way(fresh))
             wait_for(runner.restorer.device)
             spent[name].append(time.perf_counter() - started)
     megapixels = sum(width * height for width, height in sizes) / 1e6
     return [
-        WayRow(name, statistics.median(times), forwards[name], megapixels / statistics.median(times))
+        WayRow(
+            name,
+            statistics.median(times),
+            len(forwards[name]),
+            sum(forwards[name]),
+            megapixels / statistics.median(times),
+        )
         for name, times in spent.items()
     ]
 
@@ -165,6 +179,7 @@ def run_to_the_end(runner: Runner, engine: Engine) -> Iterator[int]:
         report = runner.run(batch)
         for error in report.failed.values():
             raise error
+        engine.limit_batch(runner.batch_tiles)  # smaller once memory has run out
         for job_id in engine.complete(report.ran):
             runner.end_step(job_id)
             if engine.step_done(job_id):

@@ -79,6 +79,7 @@ class StepBatching:
         report = runner.run(batch)
         for error in report.failed.values():
             raise error
+        self._engine.limit_batch(runner.batch_tiles)  # smaller once memory has run out
         ended = []
         for job_id in self._engine.complete(report.ran):
             runner.end_step(job_id)
@@ -96,13 +97,12 @@ class StepBatching:
         if not self._waiting or len(self._running) >= self._setting.concurrency:
             return
         runner = self._setting.runner
-        photo = self._setting.take_photo(self._waiting[0])
-        height, width = photo.image.shape[2:]
+        height, width = self._setting.photos[self._waiting[0].size].image.shape[2:]
         if not self._engine.can_admit(runner.estimate_state_bytes(width, height)):
             return
         self._look_ahead()
         request = self._waiting.popleft()
-        name, _, options = self._job(request)
+        name, photo, options = self._job(request)
         begun = runner.begin(name, photo, options)
         self._engine.add(JobShape(name, begun.tiles, begun.steps, state_bytes=begun.state_bytes))
         self._running[name] = request

@@ -105,10 +105,13 @@ def engine(
         show_goal("  engine over bare network", overhead.ratio, "at most 1.05")
         ways = compare_ways(runner, sizes, steps, rounds)
         first = ways[0].megapixels_per_s
-        typer.echo(f"  {'way':28s} {'seconds':>8s} {'MP/s':>7s} {'batching is':>11s}")
+        typer.echo(f"  {'way':28s} {'seconds':>8s} {'forwards':>8s} {'items':>6s} {'MP/s':>7s} {'batching is':>11s}")
         for way in ways:
             times = first / way.megapixels_per_s
-            typer.echo(f"  {way.way:28s} {way.seconds:8.2f} {way.megapixels_per_s:7.3f} {times:10.2f}x")
+            typer.echo(
+                f"  {way.way:28s} {way.seconds:8.2f} {way.forwards:8d} {way.items:6d} {way.megapixels_per_s:7.3f} "
+                f"{times:10.2f}x"
+            )
         figures[name] = {
             "overhead": asdict(overhead) | {"ratio": overhead.ratio, "tile_steps_per_s": overhead.tile_steps_per_s},
             "ways": [asdict(way) for way in ways],
