@@ -1,32 +1,23 @@
-"""Fetching a photo by its URL.
-
-A name is resolved once per hop. All its addresses must be allowed, and the connection goes to one of exactly those, so
-a name server that changes its mind in between gains nothing; TLS still checks the certificate against the name.
-Redirections are followed by hand, each by the same rules. No proxies, cookies or credentials are used.
-"""
+"""Fetching a photo by its URL, every hop by the rules of `app.fetch.pinned`; redirections are followed by hand."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urljoin
 
 import anyio
 import httpx
 
-from app.errors import ImageFetchError, ImageUrlRefusedError, UploadsBusyError, UploadTooLargeError
-from app.fetch.addresses import IPAddress, IPNetwork, address_refusal, parse_networks
+from app.errors import ImageFetchError, UploadsBusyError, UploadTooLargeError
+from app.fetch.pinned import FetchPolicy, PinnedClient
 from app.fetch.resolver import Resolver, resolve_by_system
 from app.fetch.urls import FetchTarget, parse_url
 
-if TYPE_CHECKING:
-    from app.settings import Settings
+__all__ = ["FetchPolicy", "ImageFetcher", "Room"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MOST_ADDRESSES = 4
 _HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity", "User-Agent": "vlmir"}
 
 
@@ -42,39 +33,6 @@ class Room(Protocol):
         """Take room for bytes that have come; raises `UploadsBusyError` if there is none."""
 
 
-@dataclass(frozen=True)
-class FetchPolicy:
-    """Bounds of fetching.
-
-    Attributes:
-        allow_http: Whether plain http will do.
-        allowed_networks: Networks that are fetched from although their addresses are not public.
-        max_redirects: Redirections that are followed.
-        connect_s: Longest time for one connection, in seconds.
-        read_s: Longest silence of the other side.
-        total_s: Longest time for everything, redirections included.
-        at_once: Fetches at a time in one process.
-    """
-
-    allow_http: bool = False
-    allowed_networks: tuple[IPNetwork, ...] = ()
-    max_redirects: int = 3
-    connect_s: float = 5.0
-    read_s: float = 10.0
-    total_s: float = 30.0
-    at_once: int = 8
-
-    @classmethod
-    def of(cls, settings: Settings) -> FetchPolicy:
-        """Give the policy that the settings ask for."""
-        return cls(
-            allow_http=settings.fetch_http,
-            allowed_networks=parse_networks(settings.fetch_networks),
-            total_s=settings.fetch_timeout_s,
-            at_once=settings.fetches_at_once,
-        )
-
-
 class ImageFetcher:
     """Fetches photos; one per process and event loop.
 
@@ -82,19 +40,24 @@ class ImageFetcher:
         policy: Bounds.
         resolver: Gives the addresses of names.
         tls: Whom to trust; None trusts the usual authorities.
+
+    Attributes:
+        policy: Bounds.
+        pinned: Sends single requests by the same bounds.
     """
 
     def __init__(
         self, policy: FetchPolicy, resolver: Resolver = resolve_by_system, tls: ssl.SSLContext | None = None
     ) -> None:
         self.policy = policy
-        self._resolver = resolver
-        self._tls = tls
+        self.pinned = PinnedClient(policy, resolver, tls)
         self._slots = asyncio.Semaphore(policy.at_once)
 
     def apart(self) -> ImageFetcher:
         """Give another fetcher like this one, with slots of its own."""
-        return ImageFetcher(self.policy, self._resolver, self._tls)
+        other = ImageFetcher(self.policy)
+        other.pinned = self.pinned
+        return other
 
     async def fetch(self, url: str, max_bytes: int, room: Room) -> bytes:
         """Fetch the bytes at a URL.
@@ -132,64 +95,13 @@ class ImageFetcher:
             ) from error
 
     async def _follow(self, target: FetchTarget, max_bytes: int, room: Room) -> bytes:
-        limits = httpx.Timeout(self.policy.read_s, connect=self.policy.connect_s)
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
         for _ in range(self.policy.max_redirects + 1):
-            addresses = await self._resolve(target)
-            # A client per hop: nothing, not even a connection, is carried over from one host to the next.
-            async with httpx.AsyncClient(
-                verify=self._tls, timeout=limits, trust_env=False, follow_redirects=False
-            ) as client:
-                response = await _open(client, target, addresses)
-                try:
-                    if response.status_code not in _REDIRECTS:
-                        return await _read(response, target, max_bytes, room)
-                    location = response.headers.get("location", "")
-                finally:
-                    await response.aclose()
+            async with self.pinned.answer("GET", target, _HEADERS) as response:
+                if response.status_code not in _REDIRECTS:
+                    return await _read(response, target, max_bytes, room)
+                location = response.headers.get("location", "")
             target = parse_url(_absolute(target, location), allow_http=self.policy.allow_http)
         raise ImageFetchError(f"The URL redirects more than {self.policy.max_redirects} times.")
-
-    async def _resolve(self, target: FetchTarget) -> Sequence[IPAddress]:
-        addresses: Sequence[IPAddress]
-        if target.address is not None:
-            addresses = [target.address]
-        else:
-            try:
-                addresses = await self._resolver(target.host, target.port)
-            except (OSError, UnicodeError) as error:
-                raise ImageFetchError(f"The host {target.host} has no address.", retryable=True) from error
-        if not addresses:
-            raise ImageFetchError(f"The host {target.host} has no address.", retryable=True)
-        for address in addresses:
-            # One that is refused refuses all: a name with public and private addresses is up to no good.
-            refusal = address_refusal(address, self.policy.allowed_networks)
-            if refusal is not None:
-                raise ImageUrlRefusedError(
-                    f"The URL is not fetched: {target.host} leads to an address that is not public ({refusal})."
-                )
-        return addresses[:_MOST_ADDRESSES]
-
-
-async def _open(client: httpx.AsyncClient, target: FetchTarget, addresses: Sequence[IPAddress]) -> httpx.Response:
-    """Ask for the photo at the first address that can be connected to; gives the answer, its body not read."""
-    failure: Exception | None = None
-    for address in addresses:
-        try:
-            request = client.build_request(
-                "GET",
-                target.url_at(address),
-                headers={**_HEADERS, "Host": target.authority},
-                extensions={"sni_hostname": target.host},  # also the name that the certificate must be for
-            )
-            return await client.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # noqa: PERF203 - at most four
-            failure = error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ImageFetchError(f"{target.host} gave no answer ({type(error).__name__}).", retryable=True) from error
-    # What lies behind an error of TLS (an expired certificate, the wrong name) is for the caller to find out.
-    raise ImageFetchError(f"{target.host} cannot be connected to.", retryable=True) from failure
 
 
 async def _read(response: httpx.Response, target: FetchTarget, max_bytes: int, room: Room) -> bytes:

@@ -67,24 +67,24 @@ def parse_url(text: str, *, allow_http: bool = False) -> FetchTarget:
         ImageUrlRefusedError: It is not a plain https URL with a host name or a usual address.
     """
     if len(text) > MAX_URL_CHARS:
-        raise _refusal(f"it has {len(text)} characters, at most {MAX_URL_CHARS} are allowed")
+        raise refusal(f"it has {len(text)} characters, at most {MAX_URL_CHARS} are allowed")
     if not _CHARS.fullmatch(text):
-        raise _refusal("it has characters that a URL cannot have; percent-encode them, and write hosts as xn--")
+        raise refusal("it has characters that a URL cannot have; percent-encode them, and write hosts as xn--")
     match = _URL.fullmatch(text)
     if match is None:
-        raise _refusal("it does not begin with https://")
+        raise refusal("it does not begin with https://")
     scheme = match["scheme"].lower()
     if scheme not in _PORTS or (scheme == "http" and not allow_http):
-        raise _refusal(f"its scheme is {scheme[:16]!r}, and only https is fetched")
+        raise refusal(f"its scheme is {scheme[:16]!r}, and only https is fetched")
     authority = match["authority"] or ""
     if "@" in authority:
-        raise _refusal("it has credentials; use a signed URL")
+        raise refusal("it has credentials; use a signed URL")
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None or "%" in authority:
-        raise _refusal("its host cannot be read")
+        raise refusal("its host cannot be read")
     port = int(parts["port"]) if parts["port"] else _PORTS[scheme]
     if port not in _PORTS.values() and not _FIRST_FREE_PORT <= port <= 65535:
-        raise _refusal(f"its port is {port}; 443 and those above {_FIRST_FREE_PORT - 1} are fetched from")
+        raise refusal(f"its port is {port}; 443 and those above {_FIRST_FREE_PORT - 1} are fetched from")
     host, address = _read_host(parts["host"].lower())
     path = match["rest"] or "/"
     return FetchTarget(scheme, host, port, address, path if path.startswith("/") else f"/{path}")
@@ -95,18 +95,18 @@ def _read_host(host: str) -> tuple[str, IPAddress | None]:
         try:
             address = IPv6Address(host[1:-1])
         except AddressValueError:
-            raise _refusal("its host is no IPv6 address") from None
+            raise refusal("its host is no IPv6 address") from None
         return str(address), address
     labels = host.split(".")
     if _NUMBER.fullmatch(labels[-1]):  # then everybody takes the whole for an address, in one of several ways
         try:
             return host, IPv4Address(host)  # four decimal numbers without leading zeros
         except AddressValueError:
-            raise _refusal("its host is an IPv4 address in an unusual form") from None
+            raise refusal("its host is an IPv4 address in an unusual form") from None
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _refusal("its host is no host name")
+        raise refusal("its host is no host name")
     if len(labels) == 1 or labels[-1] == "localhost":
-        raise _refusal("its host is a name of this machine or of its network")
+        raise refusal("its host is a name of this machine or of its network")
     return host, None
 
 
@@ -115,5 +115,6 @@ def _joined(host: str, port: int | None) -> str:
     return bracketed if port is None else f"{bracketed}:{port}"
 
 
-def _refusal(reason: str) -> ImageUrlRefusedError:
+def refusal(reason: str) -> ImageUrlRefusedError:
+    """Give the error for a URL that is none."""
     return ImageUrlRefusedError(f"The URL is not fetched: {reason}.")
