@@ -376,6 +376,14 @@ class ModelUnavailableError(ServiceError):
     title = "The worker does not have this model"
 
 
+class InputLostError(ServiceError):
+    """The uploaded photo of a job is no longer stored."""
+
+    code = "input_lost"
+    status = 500
+    title = "The uploaded photo is lost"
+
+
 class WorkerLostError(ServiceError):
     """Every worker that took the job disappeared before finishing it."""
 

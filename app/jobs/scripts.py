@@ -98,10 +98,11 @@ class Scripts:
         fields: Mapping[str, str],
         key: KeyUse | None = None,
         entry: tuple[str, int] | None = None,
+        is_stored: bool = False,
     ) -> tuple[str, int, str]:
         """Accept a job; gives a word (see `lua/submit.lua`), the number of queued jobs, the job that has the key."""
         flat = [part for pair in fields.items() for part in pair]
-        head = (*self._bounds(), *self.key_args(key), *(entry or ("", "")))
+        head = (*self._bounds(), *self.key_args(key), *(entry or ("", "")), int(is_stored))
         word, queued, *first = await self._run("submit", job_id, priority, created_ms, *head, *flat)
         return word.decode(), queued, first[0].decode() if first else ""
 
@@ -122,9 +123,9 @@ class Scripts:
         """Give up a key that was held and not used."""
         await self._run("release_key", key.name, key.token)
 
-    async def room(self) -> tuple[str, int]:
+    async def room(self, job_id: str, is_stored: bool) -> tuple[str, int]:
         """Look whether a job would be accepted now; answers as `submit` does."""
-        word, queued = await self._run("room", *self._bounds())
+        word, queued = await self._run("room", *self._bounds(), job_id, int(is_stored))
         return word.decode(), queued
 
     def _bounds(self) -> tuple[int, str]:

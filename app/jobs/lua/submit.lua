@@ -1,13 +1,22 @@
 -- Accepts a job: bound, record, stream entry and event at once.
 -- Args: id, priority, created_ms, bound, memory share, then Idempotency-Key (empty for none), fingerprint, token and time
--- to keep it, then batch (empty for none) and index of its entry, then the fields of the record.
--- Gives {"ok"|"known"|"full"|"memory"|"reused"|"accepting"|"repeated"|"gone", queued count, id of the first job of that
--- key}; "gone" means that the entry of the batch was canceled or settled otherwise.
+-- to keep it, then batch (empty for none) and index of its entry, whether the batch stored the photo (0 or 1), then the
+-- fields of the record.
+-- Gives {"ok"|"known"|"full"|"memory"|"reused"|"accepting"|"repeated"|"gone"|"lost", queued count, id of the first job of
+-- that key}; "gone" means that the entry of the batch was canceled or settled otherwise, "lost" that the photo is not
+-- there (any more).
 local id, priority, created_ms, bound, share = arg(1), arg(2), arg(3), tonumber(arg(4)), tonumber(arg(5))
 local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch)
 
--- A caller that lost the answer may send the same job again.
-if redis.call("EXISTS", JOB .. id) == 1 then
+-- A caller that lost the answer may send the same job again, with its photo, which then has a time limit again or
+-- belongs to a job that has ended.
+local state = redis.call("HGET", JOB .. id, "state")
+if state == "queued" or state == "running" then
+  redis.call("PERSIST", IMAGE .. id)
+  redis.call("PERSIST", MASK .. id)
+  return { "known", queued }
+elseif state then
+  redis.call("UNLINK", IMAGE .. id, MASK .. id)
   return { "known", queued }
 end
 local key, fingerprint, token, key_ms = arg(6), arg(7), arg(8), arg(9)
@@ -21,15 +30,19 @@ local batch, index = arg(10), arg(11)
 if batch ~= "" and redis.call("HEXISTS", BATCH .. batch .. ":entries", index) == 0 then
   return { "gone", queued }
 end
+if redis.call("EXISTS", IMAGE .. id) == 0 then
+  return { "lost", queued }
+end
 if queued >= bound then
   return { "full", queued }
 end
-if is_memory_short(share) then
+-- A photo that is stored takes no more memory, and refusing it would keep that memory taken.
+if arg(12) == "0" and is_memory_short(share) then
   return { "memory", queued }
 end
 
 local fields = {}
-for i = 19, #ARGV do
+for i = 20, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
