@@ -14,13 +14,14 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.errors import BatchNotFoundError
 from app.jobs.codec import decode_options, encode_options
 from app.jobs.idempotency import KeyUse, check_key
 from app.jobs.job import JobState, RestoreOptions
+from app.jobs.webhook import Webhook
 
 if TYPE_CHECKING:
     from app.jobs.blobs import BlobStore
@@ -50,12 +51,14 @@ class BatchEntry:
         image_url: Where the photo is; None for one that is stored.
         mask_url: Where its mask is, or None.
         metadata: The caller's own object, or None.
+        webhook: Where the caller wants to be told of its end, or None.
     """
 
     options: RestoreOptions
     image_url: str | None = None
     mask_url: str | None = None
     metadata: Mapping[str, Any] | None = None
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,10 @@ class BatchStore:
 
     async def refuse(self, taken: TakenEntry, code: str, detail: str) -> None:
         """End an entry that cannot become a job."""
-        error = json.dumps([code, detail])
-        if await self._scripts.run("batch_refuse", taken.batch_id, taken.index, error) and not taken.entry.image_url:
+        error, hook = json.dumps([code, detail]), taken.entry.webhook
+        told = ("", "") if hook is None else (hook.url, ",".join(hook.events))
+        is_ended = await self._scripts.run("batch_refuse", taken.batch_id, taken.index, error, *told)
+        if is_ended and not taken.entry.image_url:
             await self.discard(taken.batch_id, [taken.index])
 
     async def defer(self, taken: TakenEntry, delay_s: float, *, counts: bool) -> None:
@@ -269,10 +274,13 @@ def _encode(entry: BatchEntry) -> str:
         "image_url": entry.image_url,
         "mask_url": entry.mask_url,
         "metadata": entry.metadata,
+        "webhook": None if entry.webhook is None else asdict(entry.webhook),
     }
     return json.dumps({name: value for name, value in given.items() if value is not None}, separators=(",", ":"))
 
 
 def _decode(text: bytes) -> BatchEntry:
     given = json.loads(text)
-    return BatchEntry(**{**given, "options": decode_options(json.dumps(given["options"]))})
+    hook = given.pop("webhook", None)
+    webhook = None if hook is None else Webhook(hook["url"], tuple(hook["events"]))
+    return BatchEntry(**{**given, "options": decode_options(json.dumps(given["options"])), "webhook": webhook})

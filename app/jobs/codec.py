@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from app.jobs.job import Finding, Job, JobState, RestoreOptions
+from app.jobs.webhook import Webhook
 
 VERSION = 1
 """Rises when the meaning of a field changes; readers refuse what they do not know."""
@@ -55,6 +56,9 @@ def encode_job(job: Job) -> dict[str, str]:
         "cancel_requested": int(job.cancel_requested),
         "metadata": None if job.metadata is None else json.dumps(job.metadata, separators=(",", ":")),
         "batch_id": job.batch_id,
+        # Not JSON: scripts read them.
+        "webhook": None if job.webhook is None else job.webhook.url,
+        "webhook_events": None if job.webhook is None else ",".join(job.webhook.events),
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -98,6 +102,7 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
             cancel_requested=text["cancel_requested"] == "1",
             metadata=json.loads(text["metadata"]) if "metadata" in text else None,
             batch_id=text.get("batch_id"),
+            webhook=Webhook(text["webhook"], tuple(text["webhook_events"].split(","))) if "webhook" in text else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise CodecError(f"job record is damaged ({type(error).__name__}: {error})") from error

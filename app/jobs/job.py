@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from app.jobs.webhook import Webhook
+
 PRIORITIES = ("interactive", "batch")
 """Order in which a worker looks for jobs."""
 
@@ -156,6 +158,7 @@ class Job:
         cancel_requested: Whether the caller asked to cancel.
         metadata: What the caller wants to get back with the job, a JSON object; None for nothing.
         batch_id: Batch that it belongs to, or None.
+        webhook: Where the caller wants to be told of its end, or None.
     """
 
     id: str
@@ -183,6 +186,7 @@ class Job:
     cancel_requested: bool = False
     metadata: Mapping[str, Any] | None = None
     batch_id: str | None = None
+    webhook: Webhook | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in PRIORITIES:

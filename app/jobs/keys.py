@@ -102,6 +102,23 @@ class Keys:
         """Bytes of the result of one attempt; written once."""
         return f"{self.prefix}result:{job_id}:{fence}"
 
+    @property
+    def outbox(self) -> str:
+        """Sorted set of webhooks that are to be sent, by the time from which they may be; see `app.jobs.outbox`."""
+        return f"{self.prefix}outbox"
+
+    def delivery(self, message_id: str) -> str:
+        """Hash of one webhook and its tries."""
+        return f"{self.prefix}delivery:{message_id}"
+
+    def deliveries(self, subject: str) -> str:
+        """List of the webhooks about a job, or about an entry of a batch."""
+        return f"{self.prefix}deliveries:{subject}"
+
+    def endpoint(self, name: str) -> str:
+        """There while a host that did not answer is left alone: until when."""
+        return f"{self.prefix}endpoint:{name}"
+
     def script_keys(self) -> list[str]:
         """Give the KEYS list that every script gets, in the order of `lua/prelude.lua`.
 
@@ -126,4 +143,8 @@ class Keys:
             self.idempotency(""),
             self.batch(""),
             self.feed,
+            self.outbox,
+            self.delivery(""),
+            self.deliveries(""),
+            self.endpoint(""),
         ]

@@ -11,6 +11,7 @@ local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
 local JOB, EVENTS, IMAGE, MASK, RESULT, LISTEN = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local LISTED, UNLIST, NEWS, KEY = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 local BATCH, FEED = KEYS[18], KEYS[19]
+local OUTBOX, DELIVERY, DELIVERIES, ENDPOINT = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
@@ -28,7 +29,7 @@ local function load_job(id)
   local v = redis.call(
     "HMGET", JOB .. id,
     "state", "attempt", "deliveries", "priority", "entry", "cancel_requested", "created_ms", "owner",
-    "error_code", "error_detail", "tenant"
+    "error_code", "error_detail", "tenant", "batch_id", "webhook", "webhook_events"
   )
   if not v[1] then
     return nil
@@ -37,6 +38,7 @@ local function load_job(id)
     id = id, state = v[1], attempt = tonumber(v[2]) or 0, deliveries = tonumber(v[3]) or 0, priority = v[4],
     entry = v[5], cancel_requested = v[6] == "1", created_ms = v[7], owner = v[8],
     error_code = v[9], error_detail = v[10], tenant = v[11] or "default",
+    batch = v[12] or "", webhook = v[13] or "", webhook_events = v[14] or "",
   }
 end
 
@@ -103,6 +105,30 @@ local function drop_entry(priority, entry)
   redis.call("XDEL", STREAM[priority], entry)
 end
 
+-- Puts a webhook into the outbox, in the very step that makes true what it tells: neither is there without the other.
+-- `subject` is the job, or batch:index of an entry that is none; `about` is a flat list of names and values. A message
+-- has the same id however often it is put there, and says nothing of the job to those who see the id alone.
+local OUTBOX_MS = 7 * 24 * 3600 * 1000 -- longer than any schedule: should nobody ever send, it goes by itself
+local function tell(event, subject, batch, tenant, url, events, about)
+  if url == "" or not string.find("," .. events .. ",", "," .. event .. ",", 1, true) then
+    return
+  end
+  local id = "msg_" .. redis.sha1hex(subject .. ":" .. event)
+  local key = DELIVERY .. id
+  local endpoint = redis.sha1hex(tenant .. " " .. (string.match(url, "^[^/]+//[^/?#]+") or url))
+  if redis.call("EXISTS", key) == 1 then
+    return
+  end
+  redis.call(
+    "HSET", key, "id", id, "event", event, "subject", subject, "batch", batch, "tenant", tenant, "url", url,
+    "endpoint", endpoint, "at_ms", NOW, "state", "pending", "next_ms", NOW, "about", cjson.encode(about)
+  )
+  redis.call("PEXPIRE", key, OUTBOX_MS)
+  redis.call("RPUSH", DELIVERIES .. subject, id)
+  redis.call("PEXPIRE", DELIVERIES .. subject, OUTBOX_MS)
+  redis.call("ZADD", OUTBOX, NOW, endpoint .. ":" .. id)
+end
+
 -- Makes a job terminal. `fields` is a flat list of further hash fields. Frees the upload first of all.
 local function conclude(job, state, fields)
   local key = JOB .. job.id
@@ -123,6 +149,10 @@ local function conclude(job, state, fields)
   redis.call("PEXPIRE", key, keep_ms)
   redis.call("PEXPIRE", EVENTS .. job.id, keep_ms)
   redis.call("XADD", NOTICES, "MAXLEN", "~", DEAD_MAXLEN, "*", "job", job.id, "state", state)
+  if job.webhook ~= "" then
+    local about = redis.call("HGETALL", key)
+    tell("job." .. state, job.id, job.batch, job.tenant, job.webhook, job.webhook_events, about)
+  end
 end
 
 local function fail_job(job, code, detail)

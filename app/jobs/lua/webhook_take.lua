@@ -1,0 +1,42 @@
+-- Takes webhooks that are due, for a while: whoever takes one settles it in that time, or it is given out again, and the
+-- lost try counts as a failure. Args: most to take, lease in milliseconds, most at a time to one endpoint, then the
+-- endpoint of each that this process is sending. Gives {number of the try, flat record} of each.
+local limit, lease_ms, most = tonumber(arg(1)), tonumber(arg(2)), tonumber(arg(3))
+local busy, until_ms, taken = {}, {}, {}
+for i = 11, #ARGV do
+  busy[ARGV[i]] = (busy[ARGV[i]] or 0) + 1
+end
+redis.call("PERSIST", OUTBOX) -- works at the memory limit too; see the prelude
+for _, member in ipairs(redis.call("ZRANGEBYSCORE", OUTBOX, "-inf", NOW, "LIMIT", 0, 1000)) do
+  if #taken >= limit then
+    break
+  end
+  local endpoint, id = string.match(member, "^(%x+):(.*)$")
+  local key = DELIVERY .. id
+  if not until_ms[endpoint] then
+    until_ms[endpoint] = tonumber(redis.call("GET", ENDPOINT .. endpoint) or "0")
+  end
+  if until_ms[endpoint] > NOW then
+    -- Out of the way of others; for an endpoint that is only busy it stays first in line.
+    redis.call("ZADD", OUTBOX, until_ms[endpoint], member)
+  elseif (busy[endpoint] or 0) < most then
+    local v = redis.call("HMGET", key, "state", "batch", "url", "open")
+    if v[1] ~= "pending" then
+      redis.call("ZREM", OUTBOX, member) -- past its time
+    elseif v[2] ~= "" and redis.call("HEXISTS", BATCH .. v[2], "off:" .. redis.sha1hex(v[3])) == 1 then
+      redis.call("ZREM", OUTBOX, member)
+      redis.call("HSET", key, "state", "disabled")
+      redis.call("HDEL", key, "about", "next_ms")
+    else
+      if v[4] then
+        redis.call("HINCRBY", key, "failures", 1)
+      end
+      local try = redis.call("HINCRBY", key, "tries", 1)
+      redis.call("HSET", key, "open", 1, "try:" .. try, cjson.encode({ at_ms = NOW }), "next_ms", NOW + lease_ms)
+      redis.call("ZADD", OUTBOX, NOW + lease_ms, member)
+      busy[endpoint] = (busy[endpoint] or 0) + 1
+      taken[#taken + 1] = { try, redis.call("HGETALL", key) }
+    end
+  end
+end
+return taken
