@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 
+from app.api.error_catalogue import ErrorEntry, catalogue
+from app.api.operation_errors import StatusCode, errors_of
 from app.api.problems import MEDIA_TYPE
 
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
+_SAMPLE_ID = "9c1d0f3a2b4c4d5e8f60718293a4b5c6"
+_RETRY_AFTER = {
+    "description": "Seconds after which to try again, where that makes sense.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 
 
 def describe_errors_as_problems(app: FastAPI) -> None:
-    """Make the description of an app name problem documents wherever the framework would describe its own errors."""
+    """Make the description of an app tell every error of every operation, and nothing that is never sent."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -27,19 +35,61 @@ def describe_errors_as_problems(app: FastAPI) -> None:
 
 
 def _correct(schema: dict[str, Any]) -> None:
-    for path in schema["paths"].values():
-        for operation in path.values():
+    entries = {entry.code: entry for entry in catalogue()}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method.upper()} {path}"
             responses: dict[str, Any] = operation["responses"]
-            for status, response in list(responses.items()):
-                content = response.get("content", {})
-                reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-                if reference.endswith(_FRAMEWORK_SCHEMAS):
-                    del responses[status]  # an id of the wrong form is answered as an unknown one, 404
-                elif MEDIA_TYPE in content:
-                    response["content"] = {MEDIA_TYPE: {"schema": _PROBLEM_REF}}
-            responses["default"] = {
-                "description": "Any other error.",
-                "content": {MEDIA_TYPE: {"schema": _PROBLEM_REF}},
+            kept = {status: response for status, response in responses.items() if int(status) < 400}
+            said = {status: response.get("description") for status, response in responses.items() if int(status) >= 400}
+            operation["responses"] = kept | {
+                str(status): _describe(path, status, errors_of(name), entries, said.get(str(status)))
+                for status in sorted({item.status for item in errors_of(name)})
             }
-    for name in _FRAMEWORK_SCHEMAS:
-        schema["components"]["schemas"].pop(name, None)
+    for framework in _FRAMEWORK_SCHEMAS:
+        schema["components"]["schemas"].pop(framework, None)
+
+
+def _describe(
+    path: str, status: int, codes: tuple[StatusCode, ...], entries: dict[str, ErrorEntry], said: str | None
+) -> dict[str, Any]:
+    """Describe the answer of one status: which codes it may have, with an example of each."""
+    own = [entries[item.code] for item in codes if item.status == status]
+    is_passing = status in (409, 429, 503)
+    return {
+        "description": said or " ".join(f"{entry.title}." for entry in own),
+        **({"headers": {"Retry-After": _RETRY_AFTER}} if is_passing else {}),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": _PROBLEM_REF,
+                "examples": {
+                    entry.code: {"summary": entry.title, "value": _sample(path, status, entry)} for entry in own
+                },
+            }
+        },
+    }
+
+
+def _sample(path: str, status: int, entry: ErrorEntry) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if entry.code == "invalid_option":
+        more["errors"] = [{"field": "steps", "message": "Input should be less than or equal to 100; got '101'"}]
+    if entry.code == "job_failed":
+        more["error_code"] = "deadline_exceeded" if status == HTTPStatus.GATEWAY_TIMEOUT else "restoration_failed"
+    if entry.code == "result_not_ready":
+        more["state"] = "running"
+    if entry.code in ("unknown_model", "not_acceptable"):
+        more["available"] = ["small"] if entry.code == "unknown_model" else ["image/jpeg"]
+    if entry.code == "not_ready":
+        more["reasons"] = ["No worker has given a sign of life; start one with `vlmir worker`."]
+    return {
+        "type": f"/errors#{entry.code}",
+        "title": entry.title,
+        "status": status,
+        "detail": entry.when.replace("`", ""),
+        "instance": path.replace("{job_id}", _SAMPLE_ID).replace("{batch_id}", _SAMPLE_ID),
+        "code": entry.code,
+        "retryable": entry.retryable == "yes",
+        "request_id": _SAMPLE_ID,
+        **more,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -30,7 +31,7 @@ logger = logging.getLogger("app.api")
 MEDIA_TYPE = "application/problem+json"
 
 # Codes for what the web framework refuses by itself.
-_HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
 
 
 class Problem(BaseModel):
@@ -38,7 +39,7 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="Stable name of the kind of problem: urn:vlmir:problem:CODE.")
+    type: str = Field(description="Where the kind of problem is described.")
     title: str = Field(description="What kind of problem it is, the same for every occurrence.")
     status: int = Field(description="HTTP status code.")
     detail: str = Field(description="What went wrong this time and what to do.")
@@ -86,7 +87,7 @@ def problem_response(
         more: Further members of the document.
     """
     problem = Problem(
-        type=f"urn:vlmir:problem:{code}",
+        type=f"{request.scope.get('root_path', '').rstrip('/')}/errors#{code}",
         title=title,
         status=status,
         detail=detail,
@@ -160,7 +161,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem_response(
             request,
             status=error.status_code,
-            code=_HTTP_CODES.get(error.status_code, "http_error"),
+            code=_HTTP_CODES.get(error.status_code, "invalid_request"),
             title=HTTPStatus(error.status_code).phrase,
             detail=_http_detail(request, error),
             headers=error.headers,
@@ -169,12 +170,20 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def on_validation_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
-        entries = [{"field": str(item["loc"][-1]), "message": str(item["msg"])} for item in error.errors()]
-        return error_response(request, ParametersError(entries))
+        return error_response(request, ParametersError([_explain(item) for item in error.errors()]))
 
     app.add_exception_handler(ServiceError, on_service_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
+
+
+def _explain(item: Mapping[str, Any]) -> dict[str, str]:
+    # The place is ("query", "state", 0): where it was given, its name, and which of several values it is.
+    place = [str(part) for part in item["loc"]]
+    field = place[1] if len(place) > 1 else ".".join(place)
+    got = item.get("input")
+    shown = got if isinstance(got, str) else reprlib.repr(got)
+    return {"field": field[:64], "message": f"{item['msg']}; got {shown[:64]!r}"}
 
 
 def _http_detail(request: Request, error: HTTPException) -> str:

@@ -28,7 +28,7 @@ def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, obje
     body: dict[str, object] = answer.json()
     assert body["code"] == code
     assert body["status"] == status
-    assert body["type"] == f"urn:vlmir:problem:{code}"
+    assert body["type"] == f"/errors#{code}"
     assert body["instance"] == answer.request.url.raw_path.decode().partition("?")[0]
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["title"]

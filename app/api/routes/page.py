@@ -8,6 +8,8 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
+from app.api import error_page
+
 router = APIRouter(include_in_schema=False)
 
 _TYPES = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -31,6 +33,12 @@ def _read(name: str) -> bytes:
 async def page() -> Response:
     """Give the page."""
     return Response(_read("index.html"), headers=_HEADERS, media_type="text/html")
+
+
+@router.get("/errors")
+async def errors() -> Response:
+    """Give the page about every error, to which the `type` of problem documents leads."""
+    return Response(error_page.page(), headers=_HEADERS, media_type="text/html")
 
 
 @router.get("/web/{name}")
