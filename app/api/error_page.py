@@ -15,7 +15,7 @@ _INTRO = (
     "Every error of the service is a document of type `application/problem+json` (RFC 9457). Branch on `code`: codes "
     "are added to, never renamed. `type` leads to the code on this page, which every service has at `/errors`; `title` "
     "and `detail` are for people. `retryable` says whether the same request may succeed later, the header "
-    "`Retry-After` after how many seconds. `request_id`, also in the header `X-Request-Id`, finds the request in the log.",
+    "`Retry-After` after how many seconds. `request_id`, also in the header `X-Request-Id`, finds it in the log.",
     "A failed job has its reason as `error.code`. Entries of a batch that never became jobs have, as theirs, the code "
     "that the same photo would have met alone.",
 )
