@@ -14,6 +14,8 @@ from model.degradation.synthesis import degrade, degrade_mixture
 from model.errors import ModelError
 
 SIGMAS, QUALITIES = (15, 25, 50), (10, 20, 30, 40)
+CLEAN_CEILING = 45.0
+"""PSNR of a clean photo that counts as unharmed, dB: an error of 1.4/255, which nobody sees."""
 # Two things that happen to the same photo in life: dark and noisy, noisy and compressed, an old print with tears, ...
 MIXTURES = (
     ("low-light", "noise"),
@@ -42,6 +44,8 @@ class Case:
         kinds: What the damage is, for the classical baselines; empty for a clean photo.
         level: Strength in the unit of the suite: severity, sigma or JPEG quality.
         sigma: Standard deviation of the noise on the 0..255 scale, where it is known.
+        ceiling: PSNR above which more is worth nothing, dB: also measures the mean with no photo above it, and the
+            worst photo.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Case:
     kinds: tuple[str, ...] = ()
     level: float | None = None
     sigma: float | None = None
+    ceiling: float | None = None
 
 
 def list_cases(suite: str, severity: float | Sequence[float] = 0.5) -> Iterator[Case]:
@@ -58,7 +63,7 @@ def list_cases(suite: str, severity: float | Sequence[float] = 0.5) -> Iterator[
     ten: every kind at each severity, as an 8-bit file would hold it.
     denoise: colour Gaussian noise sigma 15, 25, 50, float and unclipped, as the literature does.
     jpeg: libjpeg quality 10, 20, 30, 40.
-    clean: untouched photos, which must come back unharmed.
+    clean: untouched photos, which must come back unharmed, held against `CLEAN_CEILING`.
     mixtures: pairs of kinds, both at each severity, as an 8-bit file would hold them.
     steps: a few cases from the suites above, to be run at several numbers of steps.
 
@@ -92,7 +97,7 @@ def _ten(severities: Sequence[float]) -> Iterator[Case]:
 
 
 def _clean(severities: Sequence[float]) -> Iterator[Case]:
-    yield Case("clean", lambda photo, index: (photo, None))
+    yield Case("clean", lambda photo, index: (photo, None), ceiling=CLEAN_CEILING)
 
 
 def _mixtures(severities: Sequence[float]) -> Iterator[Case]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from model.evaluate.cases import CLEAN_CEILING
 from model.evaluate.charts import Chart, Series, draw_bars, draw_lines
 from model.evaluate.optional import import_package
 from model.evaluate.scores import METRICS
@@ -102,6 +103,9 @@ def _summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         cards.append((f"{better} of {len(compared)}", "better than the best classical method"))
     if clean:
         cards.append((f"{clean[0]['psnr_after']:.2f} dB", "clean photos after restoration"))
+    if clean and "psnr_capped_after" in clean[0]:
+        cards.append((f"{clean[0]['psnr_capped_after']:.2f} dB", f"the same, none above {CLEAN_CEILING:g} dB"))
+        cards.append((f"{clean[0]['psnr_worst_after']:.2f} dB", f"the worst of them ({clean[0]['worst']})"))
     if seams:
         cards.append((f"{max(seams, key=abs):+.1f} %", "largest excess of the gradient across tile borders"))
     return cards

@@ -17,7 +17,7 @@ from model.evaluate.baselines import Baseline, Hint
 from model.evaluate.cases import Case
 from model.evaluate.perceptual import Perceptual, frechet_distance
 from model.evaluate.samples import Sample, damage_photos, read_photo
-from model.evaluate.scores import estimate_noise, psnr, score
+from model.evaluate.scores import estimate_noise, hold_against_ceiling, psnr, score
 from model.pipeline import Restorer
 
 __all__ = ["MODEL", "ClassicalMethod", "Method", "ModelMethod", "Row", "measure", "measure_case", "psnr", "read_photo"]
@@ -40,6 +40,7 @@ class Row:
         method: "model" or the name of a classical method.
         kinds: What the damage is.
         level: Strength, in the unit of the suite.
+        worst: Name of the photo with the lowest PSNR afterwards, where the case has a ceiling.
     """
 
     case: str
@@ -51,6 +52,7 @@ class Row:
     method: str = MODEL
     kinds: tuple[str, ...] = ()
     level: float | None = None
+    worst: str | None = None
 
     @property
     def psnr_before(self) -> float:
@@ -77,6 +79,8 @@ class Row:
             figures |= {f"{metric}_{when}": value for metric, value in values.items()}
         if "psnr" in self.before:
             figures["gain"] = self.psnr_after - self.psnr_before
+        if self.worst is not None:
+            figures["worst"] = self.worst
         return {**figures, "seconds": self.seconds}
 
 
@@ -178,6 +182,7 @@ def measure_case(
     """
     damaged_tally, tallies = _Tally(), [_Tally() for _ in methods]
     clean_features: list[np.ndarray] = []
+    names: list[str] = []
     wants_features = perceptual is not None and perceptual.has_fid
 
     def note(tally: _Tally, image: torch.Tensor, raw: torch.Tensor, sample: Sample) -> None:
@@ -207,7 +212,8 @@ def measure_case(
         if watch is not None:
             watch(photos, sample, stored)
         photos += 1
-    before = _mean(damaged_tally, clean_features)
+        names.append(sample.name)
+    before = _mean(damaged_tally, clean_features, case.ceiling)
     return [
         Row(
             case=case.name,
@@ -215,10 +221,11 @@ def measure_case(
             steps=_mean_steps(tally.steps),
             seconds=tally.seconds / max(1, photos),
             before=before,
-            after=_mean(tally, clean_features),
+            after=_mean(tally, clean_features, case.ceiling),
             method=method.name,
             kinds=case.kinds,
             level=case.level,
+            worst=None if case.ceiling is None else _find_worst(tally, names),
         )
         for method, tally in zip(methods, tallies, strict=True)
     ]
@@ -273,12 +280,19 @@ def _warm_up(methods: Sequence[Method], sample: Sample, case: Case) -> None:
         method.restore(Sample(sample.damaged[window], None, mask, sample.seed), case)
 
 
-def _mean(tally: _Tally, clean_features: list[np.ndarray]) -> dict[str, float]:
+def _mean(tally: _Tally, clean_features: list[np.ndarray], ceiling: float | None) -> dict[str, float]:
     keys = tally.scores[0] if tally.scores else {}
     figures = {key: float(np.mean([scores[key] for scores in tally.scores])) for key in keys}
+    if ceiling is not None and "psnr" in figures:
+        figures |= hold_against_ceiling([scores["psnr"] for scores in tally.scores], ceiling)
     if len(clean_features) > 1:
         figures["fid"] = frechet_distance(tally.features, clean_features)
     return figures
+
+
+def _find_worst(tally: _Tally, names: Sequence[str]) -> str | None:
+    found = [(scores["psnr"], name) for scores, name in zip(tally.scores, names, strict=True) if "psnr" in scores]
+    return min(found)[1] if found else None
 
 
 def _mean_steps(steps: list[float | None]) -> float | None:

@@ -138,7 +138,11 @@ def format_row(row: Row) -> str:
         psnr = f"{row.psnr_before:7.2f} {row.psnr_after:7.2f} {row.psnr_after - row.psnr_before:+6.2f}"
     ssim = f"{row.after['ssim']:6.3f}" if "ssim" in row.after else f"{'-':>6s}"
     seam = f"  {row.after['seam']:+.1f} % across tile borders" if "seam" in row.after else ""
-    return f"{name:24s} {row.photos:6d} {steps:>5s} {psnr} {row.seconds:8.2f} {ssim}{seam}"
+    ceiling = ""
+    if "psnr_capped" in row.after:
+        ceiling = f"  {row.after['psnr_capped']:.2f} dB with no photo above the ceiling, "
+        ceiling += f"worst {row.after['psnr_worst']:.2f} ({row.worst})"
+    return f"{name:24s} {row.photos:6d} {steps:>5s} {psnr} {row.seconds:8.2f} {ssim}{seam}{ceiling}"
 
 
 def _cost(row: Row, arithmetic: Arithmetic | None) -> dict[str, float]:

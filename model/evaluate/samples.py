@@ -40,12 +40,14 @@ class Sample:
         clean: The same without damage; None where nobody knows.
         mask: (1, 1, H, W), 1 = missing.
         seed: Of the model's start noise.
+        name: Of its file, without suffix.
     """
 
     damaged: torch.Tensor
     clean: torch.Tensor | None
     mask: torch.Tensor | None
     seed: int
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def damage_photos(case: Case, paths: Sequence[Path]) -> Iterator[Sample]:
     for index, path in enumerate(paths):
         clean = read_photo(path)
         damaged, mask = case.apply(clean, index)
-        yield Sample(damaged, clean, mask, index)
+        yield Sample(damaged, clean, mask, index, path.stem)
 
 
 def read_pairs(found: RealSet) -> Iterator[Sample]:
@@ -104,7 +106,7 @@ def read_pairs(found: RealSet) -> Iterator[Sample]:
                 f"{damaged_path}: got {_size(damaged)} px, but its reference {clean_path} has {_size(clean)} px; "
                 "a pair must have one size"
             )
-        yield Sample(damaged, clean, None, index)
+        yield Sample(damaged, clean, None, index, damaged_path.stem)
 
 
 def find_real_sets(folders: Iterable[Path], limit: int | None = None) -> list[RealSet]:

@@ -6,6 +6,7 @@ Photos are (1, 3, H, W) RGB in [0, 1]; PSNR alone looks beyond that range, since
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,14 @@ class Metric:
 
 METRICS = (
     Metric("psnr", "PSNR", "higher", "Peak signal-to-noise ratio over RGB, dB, at most 100."),
+    Metric(
+        "psnr_capped",
+        "PSNR, none above the ceiling",
+        "higher",
+        "Mean in which no photo counts for more than the ceiling of the case (45 dB for clean photos), so that photos "
+        "that come back unchanged cannot pay for harmed ones, dB.",
+    ),
+    Metric("psnr_worst", "PSNR of the worst photo", "higher", "The lowest of the photos of a case, dB."),
     Metric("ssim", "SSIM", "higher", "Structural similarity over RGB, Gaussian window (Wang et al. 2004)."),
     Metric("lpips", "LPIPS", "lower", "Learned perceptual distance (Zhang et al. 2018)."),
     Metric(
@@ -104,6 +113,17 @@ def psnr(estimate: torch.Tensor, clean: torch.Tensor, mask: torch.Tensor | None 
     if mask is not None:
         error = error[mask.expand_as(error) > 0.5]
     return float(-10 * error.mean().clamp(min=1e-10).log10())
+
+
+def hold_against_ceiling(psnrs: Sequence[float], ceiling: float) -> dict[str, float]:
+    """What a plain mean of PSNR hides where most photos are nearly perfect.
+
+    Args:
+        psnrs: Of the photos of a case, dB, at least one.
+        ceiling: Above which more is worth nothing, dB.
+    """
+    capped = [min(value, ceiling) for value in psnrs]
+    return {"psnr_capped": sum(capped) / len(capped), "psnr_worst": min(psnrs)}
 
 
 def ssim(estimate: torch.Tensor, clean: torch.Tensor, mask: torch.Tensor | None = None) -> float:

@@ -168,6 +168,13 @@ def test_a_real_folder_called_clean_is_not_the_suite_of_clean_photos() -> None:
     check_html(page({"real": real}))
     both = page({"real": real, "clean": section([row("clean", after=41.5) | {"suite": "clean", "kinds": []}])})
     assert "41.50 dB" in both
+    held = {"psnr_capped_before": 45.0, "psnr_capped_after": 40.25, "psnr_worst_before": 100.0}
+    clean = row("clean", after=47.5) | held | {"psnr_worst_after": 33.75, "worst": EVIL, "suite": "clean", "kinds": []}
+    both = page({"clean": section([clean])})
+    check_html(both)
+    assert "47.50 dB" in both
+    assert "40.25 dB" in both
+    assert "33.75 dB" in both
 
 
 def test_a_report_of_another_configuration_is_replaced(tiny: ModelConfig) -> None:

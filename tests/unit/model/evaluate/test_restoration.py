@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from model.evaluate.baselines import list_baselines
 from model.evaluate.cases import Case, list_cases
 from model.evaluate.restoration import ClassicalMethod, Method, ModelMethod, measure, measure_case
+from model.evaluate.run import format_row
 from model.evaluate.samples import Sample, damage_photos
 from model.pipeline import Restorer
 from tests.unit.model.samples import photo, write_jpeg
@@ -72,6 +74,33 @@ def test_figures_are_the_same_on_a_second_run(restorer: Restorer, tmp_path: Path
     for row in (*first, *second):
         del row["seconds"]
     assert first == second
+
+
+def test_photos_that_come_back_unchanged_do_not_pay_for_harmed_ones() -> None:
+    """60 dB and 35 dB have a mean above 45 dB, though one photo of two was harmed."""
+
+    @dataclass(frozen=True)
+    class Harm:
+        name: str = "harm"
+
+        def restore(self, sample: Sample, case: Case) -> tuple[torch.Tensor, float | None]:
+            # moved by whole levels: results are stored as 8-bit files
+            moved = sample.damaged + (4 / 255 if sample.name == "harmed" else 0)
+            moved[..., 0, 0] += 4 / 255
+            return moved, 1
+
+    clean = (photo(64, 64) * 200).round() / 255
+    samples = [Sample(clean.clone(), clean, None, index, name) for index, name in enumerate(("whole", "harmed"))]
+    (case,) = list_cases("clean")
+    (row,) = measure_case(case, samples, [Harm()])
+    assert row.psnr_after > 45
+    assert row.after["psnr_capped"] == pytest.approx((45 + row.after["psnr_worst"]) / 2)
+    assert row.after["psnr_worst"] == pytest.approx(36.1, abs=0.1)
+    assert row.worst == row.to_json()["worst"] == "harmed"
+    assert "worst 36.0" in format_row(row) or "worst 36.1" in format_row(row)
+    (other,) = measure_case(next(list_cases("jpeg")), samples, [Harm()])
+    assert "psnr_capped" not in other.after
+    assert "worst" not in other.to_json()
 
 
 def test_photos_without_a_reference_have_the_figures_that_need_none(restorer: Restorer) -> None:
