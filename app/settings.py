@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the API listens; 0 takes a free one.")
+    open_access: bool | None = Field(
+        default=None,
+        description=(
+            "Whether the API takes requests without a key: true, false, or empty for only where it listens on a "
+            "loopback address."
+        ),
+    )
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0 turns them off."
     )
@@ -119,6 +126,16 @@ class Settings(BaseSettings):
     )
     max_megapixels: float = Field(default=50.0, gt=0.0, description="Largest photo in millions of pixels.")
     max_side_px: int = Field(default=20000, ge=1, description="Longest side of a photo in pixels.")
+    max_aspect_ratio: float = Field(
+        default=200.0, ge=1.0, description="Most times that the longer side of a photo may be the shorter one."
+    )
+    max_frames: int = Field(
+        default=100,
+        ge=1,
+        description=(
+            "Most pictures in a file of which only the main one counts (HEIC, MPO); animations are refused in any case."
+        ),
+    )
     max_wait_s: float = Field(
         default=60.0, ge=0.0, le=3600.0, description="Longest time in seconds for which a request waits for its result."
     )

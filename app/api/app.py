@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from app.access.openness import explain
+from app.api.access import AccessGate
 from app.api.deps import make_services
 from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
@@ -48,6 +50,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
         app.state.services = make_services(settings, queue, fetcher)
+        logger.info("%s", explain(settings.host, settings.open_access))
         app.state.feeder = feeder = BatchFeeder(app.state.services)
         running = [asyncio.create_task(_prepare(queue)), asyncio.create_task(feeder.run())]
         try:
@@ -58,6 +61,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await queue.close()
+            await app.state.services.access.close()
 
     app = FastAPI(
         title="VLMIR",
@@ -69,7 +73,8 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     )
     add_problem_handlers(app)
     describe_errors_as_problems(app)
-    app.add_middleware(RequestEnvelope)
+    app.add_middleware(AccessGate)
+    app.add_middleware(RequestEnvelope)  # the last one is the outermost
     for routes in (restore, batch, jobs, events, models, health, page):
         app.include_router(routes.router)
     return app

@@ -9,6 +9,8 @@ import anyio
 from anyio import to_thread
 from fastapi import Depends, Request
 
+from app.access.control import AccessControl
+from app.access.keys import DEFAULT_TENANT
 from app.api.budget import UploadBudget
 from app.api.streaming import EventStreams
 from app.fetch.fetcher import FetchPolicy, ImageFetcher
@@ -31,6 +33,7 @@ class Services:
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
         streams: The open streams of events.
         fetcher: Fetches photos that are given by URL.
+        access: Who may do what.
     """
 
     settings: Settings
@@ -40,6 +43,7 @@ class Services:
     checks: anyio.CapacityLimiter
     streams: EventStreams
     fetcher: ImageFetcher
+    access: AccessControl
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -67,7 +71,8 @@ def make_services(settings: Settings, queue: JobQueue, fetcher: ImageFetcher | N
     checks = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
     streams = EventStreams(settings.max_event_streams)
     fetcher = fetcher or ImageFetcher(FetchPolicy.of(settings))
-    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher)
+    access = AccessControl.of(settings)
+    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher, access)
 
 
 def get_services(request: Request) -> Services:
@@ -78,7 +83,7 @@ def get_services(request: Request) -> Services:
 
 def get_tenant(request: Request) -> str:
     """Give the tenant on whose behalf a request comes."""
-    tenant: str = getattr(request.state, "tenant", "default")
+    tenant: str = getattr(request.state, "tenant", DEFAULT_TENANT)
     return tenant
 
 

@@ -27,6 +27,7 @@ from app.client.requests import (
     page_request,
     submission,
     timeouts,
+    with_api_key,
 )
 from app.client.retries import Retries, is_passing, is_repeatable
 from app.errors import ServiceError
@@ -50,6 +51,7 @@ class AsyncVlmirClient:
         transport: How requests travel; None means over the network.
         retries: How often and how fast requests are sent again.
         headers: Sent with every request, such as keys that a proxy asks for.
+        api_key: API key of the service (`vlmir_...`); None where it needs none.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class AsyncVlmirClient:
         transport: httpx.AsyncBaseTransport | None = None,
         retries: Retries | None = None,
         headers: Mapping[str, str] | None = None,
+        api_key: str | None = None,
     ) -> None:
         self._retries = retries or Retries()
         self._addresses = Addresses(base_url)
+        sent = with_api_key(headers, api_key)
         self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=timeouts(timeout_s), transport=transport, headers=headers
+            base_url=base_url, timeout=timeouts(timeout_s), transport=transport, headers=sent
         )
 
     async def __aenter__(self) -> AsyncVlmirClient:
@@ -97,8 +101,9 @@ class AsyncVlmirClient:
             mask: White where the photo is missing; bytes, path or None.
             timeout_s: Longest wait in seconds; None waits without end.
             on_progress: Called with the job whenever it has moved.
-            options: quality, steps, seed, caption, format, model, start_within, finish_within (seconds) and what else
-                the service takes; None means its default.
+            options: quality, steps, seed, caption, format, photo_metadata, quality_factor, model, kinds (names),
+                metadata (a mapping), start_within, finish_within (seconds) and what else the service takes; None means
+                its default.
 
         Returns:
             Bytes of the restored photo.

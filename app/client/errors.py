@@ -7,6 +7,7 @@ from typing import ClassVar
 import httpx
 
 from app import errors
+from app.access import errors as access_errors
 from app.errors import (
     JobCanceledError,
     JobFailedError,
@@ -82,7 +83,8 @@ def error_of(answer: httpx.Response) -> ServiceError:
 
 def _known_errors() -> dict[str, type[ServiceError]]:
     """Give the public errors by code, without the classes that other modules derive from them."""
-    kinds = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError))
+    named = [*vars(errors).values(), *vars(access_errors).values()]
+    kinds = (kind for kind in named if isinstance(kind, type) and issubclass(kind, ServiceError))
     return {kind.code: kind for kind in kinds}
 
 

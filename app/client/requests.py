@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ def submission(photo: bytes, mask: bytes | None, idempotency_key: str | None, op
     files = {"image": ("image", photo)}
     if mask is not None:
         files["mask"] = ("mask", mask)
-    data = {name: str(value) for name, value in options.items() if value is not None}
+    data = {name: _field_of(value) for name, value in options.items() if value is not None}
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
     return Request("POST", "restore", headers=headers, files=files, data=data)
 
@@ -106,9 +108,23 @@ def bytes_of(photo: bytes | Path | str) -> bytes:
     return photo if isinstance(photo, bytes) else Path(photo).read_bytes()
 
 
+def with_api_key(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """Give the headers of every request, with the API key among them if there is one."""
+    return dict(headers or {}) | ({} if api_key is None else {"Authorization": f"Bearer {api_key}"})
+
+
 def timeouts(timeout_s: float) -> httpx.Timeout:
     """Give the time limits of a request."""
     return httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
+
+
+def _field_of(value: Any) -> str:
+    """Give an option as the text of a form's field: objects as JSON, several values comma-separated."""
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(_field_of(item) for item in value)
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _text_of(moment: datetime | None) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.access_option import ApiKeyOption
 from app.commands.exits import stop_on_service_error
 from app.exit_codes import EXIT_FAILED
 
@@ -32,6 +33,7 @@ def demo(
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this running service [default: start one].")
     ] = None,
+    api_key: ApiKeyOption = None,
     model: Annotated[
         str | None, typer.Option(help="Model: of the service that is started, or one of --server's.")
     ] = None,
@@ -47,7 +49,7 @@ def demo(
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop_on_service_error())
         url = server if server is not None else stack.enter_context(_own_service(model))
-        with VlmirClient(url) as client:
+        with VlmirClient(url, api_key=api_key if server is not None else None) as client:
             named = model if server is not None else None  # a service of our own has no other
             restored = _read(client.restore(_png(damaged), quality=quality, seed=seed, format="png", model=named))
     for name, picture in (("before", damaged), ("after", restored), ("original", original)):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.commands.access_option import ApiKeyOption
 from app.commands.exits import stop_on_service_error
 from app.exit_codes import EXIT_FAILED
 
@@ -54,10 +55,11 @@ def analyze(
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     server: Annotated[str | None, typer.Option(metavar="URL", help="List those of this running service.")] = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """List the models that are known by name, and those of VLMIR_MODELS."""
     with stop_on_service_error():
-        rows = _local_models() if server is None else _remote_models(server)
+        rows = _local_models() if server is None else _remote_models(server, api_key)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -72,10 +74,10 @@ def models(
         typer.echo(f"{row['name']:<16}{parameters:>12}  {row['weights']:<12}{row['description']}{mark}")
 
 
-def _remote_models(server: str) -> list[dict[str, Any]]:
+def _remote_models(server: str, api_key: str | None) -> list[dict[str, Any]]:
     from app.client import VlmirClient
 
-    with VlmirClient(server) as client:
+    with VlmirClient(server, api_key=api_key) as client:
         return [{"name": name, "default": index == 0} for index, name in enumerate(client.models())]
 
 

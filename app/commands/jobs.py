@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.access_option import ApiKeyOption
 from app.commands.exits import stop_on_service_error
 from app.exit_codes import EXIT_FAILED
 
@@ -32,6 +33,7 @@ def list_jobs(
     until: Annotated[datetime | None, typer.Option(help="Only jobs accepted before this time (UTC).")] = None,
     most: Annotated[int, typer.Option("--limit", "-n", min=0, help="Most jobs; 0 for all.")] = 20,
     server: Server = LOCAL,
+    api_key: ApiKeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -43,7 +45,7 @@ def list_jobs(
     except ValueError:
         names = ", ".join(known.value for known in JobState)
         raise typer.BadParameter(f"got {state}, expected some of {names}", param_hint="--state") from None
-    with stop_on_service_error(), VlmirClient(server) as client:
+    with stop_on_service_error(), VlmirClient(server, api_key=api_key) as client:
         jobs = client.jobs(
             states=states,
             priority=priority,
@@ -61,22 +63,24 @@ def list_jobs(
 
 
 @app.command()
-def get(job: JobId, server: Server = LOCAL) -> None:
+def get(job: JobId, server: Server = LOCAL, api_key: ApiKeyOption = None) -> None:
     """Show a job as JSON."""
     from app.client import VlmirClient
 
-    with stop_on_service_error(), VlmirClient(server) as client:
+    with stop_on_service_error(), VlmirClient(server, api_key=api_key) as client:
         typer.echo(json.dumps(client.job(job).document, indent=2))
 
 
 @app.command()
 def cancel(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of the jobs.")], server: Server = LOCAL
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of the jobs.")],
+    server: Server = LOCAL,
+    api_key: ApiKeyOption = None,
 ) -> None:
     """Cancel jobs: one that waits at once, one that runs after the step it is in."""
     from app.client import VlmirClient
 
-    with stop_on_service_error(), VlmirClient(server) as client:
+    with stop_on_service_error(), VlmirClient(server, api_key=api_key) as client:
         for job_id in jobs:
             job = client.cancel(job_id)
             asked = job.document.get("cancel_requested") and not job.state.is_terminal
@@ -88,6 +92,7 @@ def watch(
     job: JobId,
     after: Annotated[str | None, typer.Option(help="Only what came after this event.")] = None,
     server: Server = LOCAL,
+    api_key: ApiKeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Follow a job until it ends. Exit code 1 when it did not succeed."""
@@ -95,7 +100,7 @@ def watch(
     from app.jobs.job import JobState
 
     last: JobState | None = None
-    with stop_on_service_error(), VlmirClient(server) as client:
+    with stop_on_service_error(), VlmirClient(server, api_key=api_key) as client:
         for event in client.events(job, after=after):
             if as_json:
                 typer.echo(json.dumps({"id": event.id, "event": event.type, "data": event.data}))

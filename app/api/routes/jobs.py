@@ -13,6 +13,7 @@ from app.api.problems import MEDIA_TYPE, Problem
 from app.api.results import missing_result_error, stream_result
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model
 from app.errors import JobNotFoundError
+from app.jobs.job import Job
 
 router = APIRouter(tags=["jobs"])
 
@@ -32,7 +33,19 @@ def known_form(job_id: str) -> str:
     return job_id
 
 
-JobId = Annotated[str, Depends(known_form)]
+async def find_job(services: ServicesDep, tenant: TenantDep, job_id: Annotated[str, Depends(known_form)]) -> Job:
+    """Give a job of the tenant that asks; one of another tenant is answered like none, word for word.
+
+    Raises:
+        JobNotFoundError: The tenant has none of this id.
+    """
+    job = await services.queue.get(job_id)
+    if job.tenant != tenant:
+        raise JobNotFoundError(f"No job has the id {job_id!r}; records are deleted some time after the end.")
+    return job
+
+
+JobDep = Annotated[Job, Depends(find_job)]
 
 
 @router.get(
@@ -58,9 +71,8 @@ async def list_jobs(
 
 
 @router.get("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
-async def get_job(request: Request, response: Response, services: ServicesDep, job_id: JobId) -> JobModel:
+async def get_job(request: Request, response: Response, services: ServicesDep, job: JobDep) -> JobModel:
     """Give a job as it is now."""
-    job = await services.queue.get(job_id)
     response.headers["Cache-Control"] = "no-store"
     if not job.state.is_terminal:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
@@ -68,9 +80,9 @@ async def get_job(request: Request, response: Response, services: ServicesDep, j
 
 
 @router.delete("/jobs/{job_id}", response_model=JobModel, responses=_NOT_FOUND)
-async def cancel_job(request: Request, services: ServicesDep, job_id: JobId) -> JobModel:
+async def cancel_job(request: Request, services: ServicesDep, job: JobDep) -> JobModel:
     """Cancel a job: at once while it waits, soon while it runs. A job that has ended stays as it is."""
-    return job_model(request, await services.queue.cancel(job_id))
+    return job_model(request, await services.queue.cancel(job.id))
 
 
 _RESULT: dict[int | str, dict[str, Any]] = {
@@ -88,9 +100,8 @@ _RESULT_PARTS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/jobs/{job_id}/result", response_class=Response, responses=_RESULT | _RESULT_PARTS)
-async def get_result(request: Request, services: ServicesDep, job_id: JobId) -> Response:
+async def get_result(request: Request, services: ServicesDep, job: JobDep) -> Response:
     """Give the restored photo, or a part of it."""
-    job = await services.queue.get(job_id)
     error = missing_result_error(job)
     if error is not None:
         raise error
@@ -98,6 +109,6 @@ async def get_result(request: Request, services: ServicesDep, job_id: JobId) -> 
 
 
 @router.head("/jobs/{job_id}/result", response_class=Response, responses=_RESULT)
-async def head_result(request: Request, services: ServicesDep, job_id: JobId) -> Response:
+async def head_result(request: Request, services: ServicesDep, job: JobDep) -> Response:
     """Give the headers of the restored photo."""
-    return await get_result(request, services, job_id)
+    return await get_result(request, services, job)

@@ -1,0 +1,47 @@
+"""The parts of access control that one API process has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.access.keyring import Keyring
+from app.access.openness import is_open
+from app.jobs.connection import connect
+from app.jobs.keys import Keys
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from app.settings import Settings
+
+
+@dataclass(frozen=True)
+class AccessControl:
+    """Who may do what.
+
+    Attributes:
+        redis: Connections of its own, opened when they are needed first.
+        keyring: The API keys.
+        is_open: Whether requests without a key are taken, as those of the tenant "default".
+    """
+
+    redis: Redis
+    keyring: Keyring
+    is_open: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> AccessControl:
+        """Give what the settings ask for.
+
+        Raises:
+            ValueError: There is no Redis address.
+        """
+        if settings.redis_url is None:
+            raise ValueError("API keys are kept in Redis: set VLMIR_REDIS_URL")
+        redis, keys = connect(settings.redis_url), Keys(settings.namespace)
+        return cls(redis, Keyring(redis, keys), is_open(settings.host, settings.open_access))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
