@@ -41,6 +41,7 @@ _refused = Counter("vlmir_jobs_refused", "Photos that were not accepted, by erro
 _upload_bytes = Histogram("vlmir_upload_bytes", "Size of accepted photos.", buckets=_BYTES, registry=API)
 _queued = Gauge("vlmir_jobs_queued", "Jobs waiting for a worker.", ("priority",), registry=API)
 _workers = Gauge("vlmir_workers", "Workers that gave a sign of life lately.", ("ready",), registry=API)
+_webhooks = Counter("vlmir_webhooks", "Tries to send webhooks, by how they ended.", ("outcome",), registry=API)
 _queue_up = Gauge("vlmir_queue_up", "1 while the queue answers, else 0.", registry=API)
 
 _ready = Gauge("vlmir_worker_ready", "1 once all models are loaded and warm, else 0.", registry=WORKER)
@@ -99,6 +100,11 @@ def record_submitted(priority: str, input_bytes: int, model: str) -> None:
 def record_refused(code: str) -> None:
     """Count a photo that was not accepted, by the code of its error."""
     _refused.labels(code).inc()
+
+
+def record_webhook(outcome: str) -> None:
+    """Count a try to send a webhook: delivered, retry, failed, disabled, or release when it was broken off."""
+    _webhooks.labels(outcome).inc()
 
 
 def record_queue(depth: Mapping[str, int] | None, ready_workers: int = 0, other_workers: int = 0) -> None:

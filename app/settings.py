@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.fetch.addresses import parse_networks
 from app.models import ServedModel, parse_model, parse_models
+from app.webhooks.policy import parse_schedule
+from app.webhooks.signing import WebhookSecrets
 
 MIB = 1024 * 1024
 ENV_PREFIX = "VLMIR_"
@@ -31,7 +33,13 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """Settings of API, worker and command line, read from `VLMIR_*` variables."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # secrets are among them
+    )
 
     redis_url: str | None = Field(
         default=None,
@@ -148,6 +156,29 @@ class Settings(BaseSettings):
         le=300.0,
         description="Seconds of silence after which a stream of events sends a sign of life.",
     )
+    webhook_secrets: str = Field(
+        default="",
+        repr=False,
+        description=(
+            "Secrets that webhooks are signed with, comma-separated, the newest first: whsec_ and base64, or "
+            "TENANT=whsec_... for one tenant alone. Empty: they are not signed."
+        ),
+    )
+    webhook_schedule_s: str = Field(
+        default="5,30,300,1800,7200,18000,36000",
+        description="Pauses in seconds after the first, second, ... failure to send a webhook, comma-separated.",
+    )
+    webhook_timeout_s: float = Field(
+        default=15.0, ge=1.0, le=60.0, description="Longest time in seconds for one try to send a webhook."
+    )
+    webhooks_at_once: int = Field(
+        default=16, ge=0, le=256, description="Webhooks that one API process sends at a time; 0 sends none from it."
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Address under which callers reach the API; put before the links in webhooks. Empty: paths alone.",
+    )
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Folder of the embedded Redis server's data and socket."
     )
@@ -166,6 +197,18 @@ class Settings(BaseSettings):
     @classmethod
     def _check_models(cls, value: str) -> str:
         parse_models(value)
+        return value
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _check_webhook_secrets(cls, value: str) -> str:
+        WebhookSecrets.parse(value)
+        return value
+
+    @field_validator("webhook_schedule_s")
+    @classmethod
+    def _check_webhook_schedule(cls, value: str) -> str:
+        parse_schedule(value)
         return value
 
     @field_validator("fetch_networks")

@@ -139,7 +139,9 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            typer.echo(f"VLMIR_{name}: {problem['msg']}, got {problem['input']!r}", err=True)
+            setting = Settings.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+            got = f", got {problem['input']!r}" if setting is None or setting.repr else ""  # a secret is not shown
+            typer.echo(f"VLMIR_{name}: {problem['msg']}{got}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
 
