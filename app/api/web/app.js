@@ -5,6 +5,7 @@ const form = at("form");
 let run = 0; // rises with every photo, so that answers about an earlier one are dropped
 let job = null;
 let urls = [];
+let key = sessionStorage.getItem("key") || ""; // forgotten with the tab
 
 function show(message, isError = false) {
   at("status").hidden = false;
@@ -17,11 +18,12 @@ function show(message, isError = false) {
 async function ask(path, options) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, key ? { ...options, headers: { Authorization: `Bearer ${key}` } } : options);
   } catch {
     throw new Error("The service cannot be reached.");
   }
   if (answer.ok) return answer;
+  if (answer.status === 401) at("access").hidden = false;
   const problem = await answer.json().catch(() => ({}));
   const error = new Error(problem.detail || `The service answered ${answer.status}.`);
   error.retryable = Boolean(problem.retryable);
@@ -113,11 +115,17 @@ async function restore(photo) {
 async function offerModels() {
   const { models } = await (await ask("models")).json();
   if (models.length < 2) return;
+  at("models").querySelector("select").replaceChildren();
   for (const { name } of models) at("models").querySelector("select").add(new Option(name));
   at("models").hidden = false;
 }
 
 offerModels().catch(() => {}); // without a choice the service takes its first model
+at("key").addEventListener("change", () => {
+  key = at("key").value.trim();
+  sessionStorage.setItem("key", key);
+  offerModels().then(() => (at("status").hidden = true)).catch((error) => show(error.message, true));
+});
 at("file").addEventListener("change", () => {
   const photo = at("file").files[0];
   at("file").value = "";
