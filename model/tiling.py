@@ -60,6 +60,12 @@ class TileGrid:
         return slice(top, top + self.tile_px), slice(left, left + self.tile_px)
 
 
+def count_tiles(height: int, width: int, tile_px: int, overlap_px: int, unit_px: int = 1) -> int:
+    """Tiles of a photo of any size, which is first extended to a whole tile and to whole units; see `TileGrid.cover`."""
+    extended = (max(tile_px, -(-side // unit_px) * unit_px) for side in (height, width))
+    return len(TileGrid.cover(*extended, tile_px, overlap_px, unit_px))
+
+
 def taper(tile_px: int, overlap_px: int) -> torch.Tensor:
     """Weights (tile_px,) of a tile along one side: 1 inside, falling linearly over the overlap, never 0."""
     distance = torch.arange(tile_px, dtype=torch.float32) + 0.5

@@ -17,6 +17,10 @@ KINDS = ("blur", "haze", "jpeg", "low-light", "noise", "raindrop", "rain", "shad
 """Kinds of damage; the same words as in `model.degradation.kinds`, which the API must not import."""
 
 
+ANALYZE = "analyze"
+"""Task of jobs that only look at their photo; their result is a JSON document."""
+
+
 def parse_kinds(names: Iterable[str]) -> tuple[str, ...]:
     """Give kinds of damage in the order of `KINDS`, each once; none means that nothing is wrong.
 
@@ -96,6 +100,7 @@ class RestoreOptions:
         kinds: What is wrong with the photo, in the order of `KINDS`, empty for nothing; None lets the model find out.
         photo_metadata: What of the upload's metadata the result keeps: "keep", "strip" or "strip-gps"; None keeps it.
         quality_factor: 1..100 for results in JPEG, WebP and AVIF, or None for the usual one.
+        task: `ANALYZE` to look at the photo only, None to restore it.
     """
 
     quality: str = "balanced"
@@ -109,6 +114,7 @@ class RestoreOptions:
     kinds: tuple[str, ...] | None = None
     photo_metadata: str | None = None
     quality_factor: int | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ Photos are (1, 3, H, W) RGB in [0, 1]; PSNR alone looks beyond that range, since
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from model.evaluate.optional import import_package, is_installed
+from model.no_reference import estimate_noise as estimate_noise
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -166,15 +165,6 @@ def blur_effect(image: torch.Tensor) -> float:
     if float(image.std()) < 1e-4:
         return 1.0
     return float(measure.blur_effect(_pixels(image), channel_axis=2))
-
-
-def estimate_noise(image: torch.Tensor) -> float:
-    """Standard deviation of the noise in 1/255: the mean size of a second difference that no linear ramp has."""
-    kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).expand(3, 1, 3, 3)
-    if min(image.shape[-2:]) < 3:
-        return 0.0
-    response = F.conv2d(image.float(), kernel, groups=3).abs().mean()
-    return float(response * math.sqrt(math.pi / 2) / 6 * 255)
 
 
 def _gradients(image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
