@@ -37,5 +37,14 @@ def dump_json(value: Any) -> bytes:
         raise InvalidRequestError("it holds what JSON cannot hold") from None
 
 
+def nesting_of(value: Any) -> int:
+    """Count the levels of objects and arrays in a JSON value: 0 for a number, 1 for `{}`, 2 for `{"a": []}`."""
+    levels, inner = 0, [value]
+    while boxes := [item for item in inner if isinstance(item, dict | list)]:
+        levels += 1
+        inner = [item for box in boxes for item in (box.values() if isinstance(box, dict) else box)]
+    return levels
+
+
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")

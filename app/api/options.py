@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.api.json_text import dump_json, parse_json_object
+from app.api.json_text import dump_json, nesting_of, parse_json_object
 from app.api.problems import ParametersError
+from app.api.webhook_options import WebhookEvents, WebhookUrl, make_webhook, openapi_events
 from app.errors import InvalidRequestError, UnknownModelError
+from app.images import DEFAULT_QUALITY_FACTOR
 from app.jobs.job import KINDS, RestoreOptions, parse_kinds
+from app.jobs.webhook import Webhook
 
 MAX_SEED = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 MAX_CAPTION_CHARS = 500
 MAX_METADATA_BYTES = 4096
+MAX_METADATA_LEVELS = 32  # what writes answers stops at 255, and others that read them earlier
 MAX_WITHIN_S = 7 * 24 * 3600
 _MAY_BE_EMPTY = ("kinds",)
 _KINDS_PATTERN = f"^(({'|'.join(KINDS)})(,({'|'.join(KINDS)}))*)?$"
@@ -61,6 +66,10 @@ def _read_metadata(value: Any) -> Any:
     if size > MAX_METADATA_BYTES:
         reason = f"it has {size:,} bytes as JSON, at most {MAX_METADATA_BYTES:,} are kept"
         raise PydanticCustomError("metadata", "{reason}", {"reason": reason})
+    levels = nesting_of(parsed)
+    if levels > MAX_METADATA_LEVELS:
+        reason = f"it is nested {levels} levels deep, at most {MAX_METADATA_LEVELS} are kept"
+        raise PydanticCustomError("metadata", "{reason}", {"reason": reason})
     return parsed
 
 
@@ -72,11 +81,13 @@ class Submission:
         options: How to restore it.
         priority: "interactive" or "batch".
         metadata: The caller's own object, given back with the job; None without one.
+        webhook: Where to tell of its end, or None.
     """
 
     options: RestoreOptions
     priority: str = "interactive"
     metadata: Mapping[str, Any] | None = None
+    webhook: Webhook | None = None
 
 
 class RestoreParameters(BaseModel):
@@ -94,6 +105,20 @@ class RestoreParameters(BaseModel):
     )
     format: Literal["jpeg", "png", "webp", "avif", "tiff"] | None = Field(
         None, description="Format of the result; without it that of the upload (HEIC gives JPEG, GIF gives PNG)."
+    )
+    photo_metadata: Literal["keep", "strip", "strip-gps"] | None = Field(
+        None,
+        description=(
+            "What of the photo's own metadata the result has: `keep` (which not given means) EXIF and resolution, "
+            "`strip-gps` the same without place and maker's note, `strip` none; the ICC profile always."
+        ),
+    )
+    quality_factor: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description=f"How well a JPEG, WebP or AVIF result is kept, not given: {DEFAULT_QUALITY_FACTOR}; PNG and TIFF "
+        "lose nothing in any case.",
     )
     model: str | None = Field(
         None, description="Name of a model, one of those at `GET /models`; without it the first of them."
@@ -121,6 +146,12 @@ class RestoreParameters(BaseModel):
         ]
         | None
     ) = Field(None, description=f"A JSON object of at most {MAX_METADATA_BYTES} bytes that comes back with the job.")
+    webhook: WebhookUrl | None = Field(
+        None, description="URL (https, at a public address) that gets a signed POST request when the job has ended."
+    )
+    webhook_events: WebhookEvents | None = Field(
+        None, description="What is told there, comma-separated; without it everything."
+    )
     start_within: float | None = Field(
         None,
         gt=0,
@@ -171,6 +202,8 @@ def parse_submission(query: Iterable[tuple[str, str]], body: Iterable[tuple[str,
     except ValidationError as error:
         errors += [_explain(dict(item)) for item in error.errors(include_url=False, include_context=True)]
         given = RestoreParameters.model_construct()
+    if given.webhook_events is not None and given.webhook is None:
+        errors.append({"field": "webhook_events", "message": "says what to tell, but `webhook` does not say where"})
     if errors:
         raise ParametersError(errors)
     options = RestoreOptions(
@@ -183,8 +216,11 @@ def parse_submission(query: Iterable[tuple[str, str]], body: Iterable[tuple[str,
         start_within_s=given.start_within,
         finish_within_s=given.finish_within,
         kinds=given.kinds,
+        photo_metadata=given.photo_metadata,
+        quality_factor=given.quality_factor,
     )
-    return Submission(options, given.priority, given.metadata)
+    webhook = make_webhook(given.webhook, given.webhook_events)
+    return Submission(options, given.priority, given.metadata, webhook)
 
 
 def _as_text(value: Any) -> str:
@@ -215,7 +251,8 @@ def _explain(item: dict[str, Any]) -> dict[str, str]:
     if item["type"] == "extra_forbidden":
         known = ", ".join(RestoreParameters.model_fields)
         return {"field": field, "message": f"is no option; there are {known}"}
-    return {"field": field, "message": f"{item['msg']}; got {str(item['input'])[:64]!r}"}
+    got = item["input"] if isinstance(item["input"], str) else reprlib.repr(item["input"])  # which goes not too deep
+    return {"field": field, "message": f"{item['msg']}; got {got[:64]!r}"}
 
 
 def _shown(name: str) -> str:
@@ -274,6 +311,7 @@ def openapi_object() -> dict[str, Any]:
     properties["metadata"] |= {"type": "object", "anyOf": [{"type": "object"}, {"type": "null"}]}
     kinds = {"type": "array", "items": {"type": "string", "enum": list(KINDS)}}
     properties["kinds"]["anyOf"] = [kinds, *properties["kinds"]["anyOf"]]
+    properties["webhook_events"]["anyOf"] = [openapi_events(), *properties["webhook_events"]["anyOf"]]
     del properties["metadata"]["type"]
     return {
         "type": "object",

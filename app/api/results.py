@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
+import anyio
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 
 from app.api.conditions import accepts, is_unchanged, wanted_range
 from app.api.problems import error_response
+from app.api.streaming import SEND_TIMEOUT_S
 from app.errors import (
     JobCanceledError,
     JobFailedError,
@@ -20,9 +24,29 @@ from app.errors import (
 )
 from app.images import FORMATS
 from app.jobs.job import Job, JobState
-from app.jobs.results import ResultReader
+from app.jobs.results import CHUNK_BYTES, ResultReader
 
 _EXTENSIONS = {form.media_type: form.extension for form in FORMATS.values()}
+
+
+class PiecewiseResponse(StreamingResponse):
+    """A response in pieces that is broken off when its caller takes none for `SEND_TIMEOUT_S`.
+
+    Else whoever asks for many results and reads none would fill this process.
+    """
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it.
+
+        Raises:
+            TimeoutError: A piece was not taken in time; the server then closes the connection.
+        """
+
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(SEND_TIMEOUT_S):
+                await send(message)
+
+        await super().stream_response(send_in_time)
 
 
 def missing_result_error(job: Job) -> ServiceError | None:
@@ -62,7 +86,8 @@ def result_response(request: Request, job: Job, data: bytes, headers: dict[str, 
     described = result_headers(job) | headers
     if is_unchanged(request.headers.get("if-none-match"), described["ETag"]):
         return _not_modified(described)
-    return Response(data, headers=described, media_type=_media_type(job))
+    described["Content-Length"] = str(len(data))
+    return PiecewiseResponse(_pieces(data), headers=described, media_type=_media_type(job))
 
 
 async def stream_result(request: Request, job: Job, results: ResultReader) -> Response:
@@ -99,7 +124,12 @@ async def stream_result(request: Request, job: Job, results: ResultReader) -> Re
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     status = 200 if part is None else 206
-    return StreamingResponse(results.read(job, start, stop), status, headers=headers, media_type=media_type)
+    return PiecewiseResponse(results.read(job, start, stop), status, headers=headers, media_type=media_type)
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield data[start : start + CHUNK_BYTES]
 
 
 def _media_type(job: Job) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -42,6 +43,8 @@ class OptionsModel(BaseModel):
     kinds: list[str] | None = Field(description="What was said to be wrong; null when the model was to find out.")
     start_within: float | None = Field(description="Seconds from acceptance in which it must begin.")
     finish_within: float | None = Field(description="Seconds from acceptance in which it must be done.")
+    photo_metadata: str | None = Field(description="What of the photo's own metadata the result has; null keeps it.")
+    quality_factor: int | None = Field(description="1..100 for lossy formats; null for the usual one.")
 
 
 class TimingsModel(BaseModel):
@@ -69,6 +72,14 @@ class LinksModel(BaseModel):
     result: str
     events: str = Field(description="Server-sent events: what happens to the job, as it happens.")
     cancel: str = Field(description="Send DELETE here.")
+    deliveries: str = Field(description="What has become of the webhooks about it.")
+
+
+class WebhookModel(BaseModel):
+    """Where the caller is told of the end."""
+
+    host: str = Field(description="Host of the URL; the rest may hold secrets and is not shown.")
+    events: list[str]
 
 
 class ModelModel(BaseModel):
@@ -105,6 +116,7 @@ class JobModel(BaseModel):
     options: OptionsModel
     metadata: dict[str, Any] | None = Field(description="The caller's own object, as it was given.")
     batch: str | None = Field(description="Id of the batch that it belongs to.")
+    webhook: WebhookModel | None
     result_media_type: str | None
     attempt: int = Field(description="Times a worker has taken the job.")
     error: JobErrorModel | None
@@ -125,7 +137,18 @@ def job_model(request: Request, job: Job, position: int | None = None) -> JobMod
         job: The job.
         position: Its place in the queue, if it was looked up and it waits.
     """
-    path = job_path(request, job.id)
+    return job_model_under(request.scope.get("root_path", "").rstrip("/"), job, position)
+
+
+def job_model_under(prefix: str, job: Job, position: int | None = None) -> JobModel:
+    """Give what is shown of a job where there is no request to answer.
+
+    Args:
+        prefix: Put before the paths of links.
+        job: The job.
+        position: Its place in the queue, if it was looked up and it waits.
+    """
+    path = f"{prefix}/jobs/{job.id}"
     done = 1.0 if job.state in (JobState.SUCCEEDED, JobState.EXPIRED) else 0.0
     return JobModel(
         id=job.id,
@@ -153,9 +176,14 @@ def job_model(request: Request, job: Job, position: int | None = None) -> JobMod
             kinds=None if job.options.kinds is None else list(job.options.kinds),
             start_within=job.options.start_within_s,
             finish_within=job.options.finish_within_s,
+            photo_metadata=job.options.photo_metadata,
+            quality_factor=job.options.quality_factor,
         ),
         metadata=None if job.metadata is None else dict(job.metadata),
         batch=job.batch_id,
+        webhook=None
+        if job.webhook is None
+        else WebhookModel(host=urlsplit(job.webhook.url).netloc, events=list(job.webhook.events)),
         result_media_type=job.result_media_type,
         attempt=job.attempt,
         error=JobErrorModel(code=job.error_code, detail=job.error_detail)
@@ -169,7 +197,13 @@ def job_model(request: Request, job: Job, position: int | None = None) -> JobMod
             queued_s=_seconds(job.created_ms, job.started_ms),
             running_s=_seconds(job.started_ms, job.finished_ms),
         ),
-        links=LinksModel(self=path, result=f"{path}/result", events=f"{path}/events", cancel=path),
+        links=LinksModel(
+            self=path,
+            result=f"{path}/result",
+            events=f"{path}/events",
+            cancel=path,
+            deliveries=f"{path}/deliveries",
+        ),
     )
 
 

@@ -61,7 +61,12 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 _MAY_BE_ALLOWED: tuple[IPNetwork, ...] = tuple(
     ip_network(text) for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-_METADATA: tuple[IPAddress, ...] = (IPv4Address("100.100.100.200"), IPv6Address("fd00:ec2::254"))
+_METADATA: tuple[IPAddress, ...] = (
+    IPv4Address("100.100.100.200"),  # Alibaba
+    IPv6Address("fd00:ec2::254"),  # AWS
+    IPv6Address("fd20:ce::254"),  # Google
+    IPv6Address("fd00:c1::a9fe:a9fe"),  # Oracle
+)
 
 
 def address_refusal(address: IPAddress, allowed: Sequence[IPNetwork] = ()) -> str | None:

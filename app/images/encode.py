@@ -23,6 +23,8 @@ from app.images.tiff import encode_tiff
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ROWS_AT_ONCE = 512
 _GRAY_AS_RGB = ("webp", "avif")
+DEFAULT_QUALITY_FACTOR = 92
+"""For JPEG, WebP and AVIF, where a caller asks for none."""
 METADATA_CHOICES = ("keep", "strip", "strip-gps")
 """What may happen to a photo's metadata, in public words."""
 
@@ -39,7 +41,7 @@ class EncodeOptions:
             metadata is "strip". Must hold no paths.
     """
 
-    quality_factor: int = 92
+    quality_factor: int = DEFAULT_QUALITY_FACTOR
     metadata: str = "keep"
     settings: Mapping[str, Setting] = field(default_factory=dict)
 

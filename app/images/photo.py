@@ -38,7 +38,13 @@ class ImageLimits:
     @classmethod
     def of(cls, settings: Settings) -> ImageLimits:
         """Give the limits that the settings ask for."""
-        return cls(settings.max_upload_bytes, settings.max_megapixels, settings.max_side_px)
+        return cls(
+            settings.max_upload_bytes,
+            settings.max_megapixels,
+            settings.max_side_px,
+            settings.max_aspect_ratio,
+            settings.max_frames,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 
 from app.jobs import results
 from app.jobs.queue import JobQueue
-from tests.support.api import api_settings
+from tests.support.api import api_settings, working
 from tests.support.jobs import make_job, until
+from tests.support.sample_photos import png
 from tests.support.server import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +150,30 @@ async def test_head_of_what_is_not_there(done: Finished) -> None:
     job = await done.live.services.queue.submit(make_job(), b"photo")
     assert (await done.live.client.head(f"/jobs/{job.id}/result")).status_code == 409
     assert (await done.live.client.head(f"/jobs/{'0' * 32}/result")).status_code == 404
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["result", "answer of a request that waited"])
+async def test_caller_that_reads_nothing_is_left(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr("app.api.results.SEND_TIMEOUT_S", 0.1)
+    async with live_api(api_settings(redis_url, namespace)) as live:
+        queue, data = live.services.queue, bytes(24 * 2**20)  # more than sockets hold
+        if waits:
+            body = png()
+            sent = f"Prefer: wait=20\r\nContent-Type: image/png\r\nContent-Length: {len(body)}"
+            request = f"POST /restore HTTP/1.1\r\n{sent}"
+        else:
+            request, body = f"GET /jobs/{await finish(queue, data)}/result HTTP/1.1", b""
+        async with working(queue, lambda claim: data):
+            reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=1024)
+            writer.write(f"{request}\r\nHost: x\r\n\r\n".encode() + body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert f"content-length: {len(data)}".encode() in head.lower()
+
+            async def is_over() -> bool:
+                return not [task for task in asyncio.all_tasks() if "RequestResponseCycle" in repr(task)]
+
+            await until(is_over)
+            writer.transport.abort()

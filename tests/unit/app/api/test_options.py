@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from app.api.json_text import nesting_of
 from app.api.options import MAX_METADATA_BYTES, MAX_SEED, Submission, parse_submission
 from app.api.problems import ParametersError
 from app.jobs.job import RestoreOptions
+
+
+def nested(levels: int) -> str:
+    """An object with arrays inside, `levels` in all."""
+    return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
 
 
 def parse_options(query: list[tuple[str, str]], form: list[tuple[str, Any]]) -> RestoreOptions:
@@ -74,6 +81,16 @@ def test_caption_loses_control_characters_and_keeps_its_language() -> None:
         ([("metadata", '{"a": "\\ud800"}')], [], "metadata"),
         ([("metadata", '{"a":' * 1500 + "1" + "}" * 1500)], [], "metadata"),
         ([("metadata", '{"a": "\ud800"}')], [], "metadata"),
+        ([("metadata", nested(33))], [], "metadata"),
+        ([], [("metadata", json.loads(nested(300)))], "metadata"),
+        ([], [("steps", json.loads(nested(900)))], "steps"),
+        ([], [("kinds", [json.loads(nested(900))])], "kinds"),
+        ([("photo_metadata", "remove")], [], "photo_metadata"),
+        ([("photo_metadata", "STRIP")], [], "photo_metadata"),
+        ([("quality_factor", "0")], [], "quality_factor"),
+        ([("quality_factor", "101")], [], "quality_factor"),
+        ([("quality_factor", "90.5")], [], "quality_factor"),
+        ([], [("quality_factor", True)], "quality_factor"),
         ([], [("metadata", [1])], "metadata"),
         ([], [("steps", True)], "steps"),
         ([], [("steps", 4.5)], "steps"),
@@ -91,6 +108,21 @@ def test_what_is_not_valid_is_named(query: list[tuple[str, str]], form: list[tup
     assert field in [entry["field"] for entry in caught.value.errors]
     assert (caught.value.status, caught.value.code) == (422, "invalid_option")
     assert len(caught.value.detail) < 1000
+
+
+def test_refusal_says_what_was_got_and_expected() -> None:
+    with pytest.raises(ParametersError) as caught:
+        parse_options([("photo_metadata", "remove"), ("quality_factor", "0")], [("metadata", nested(40))])
+    told = {entry["field"]: entry["message"] for entry in caught.value.errors}
+    assert told["photo_metadata"] == "Input should be 'keep', 'strip' or 'strip-gps'; got 'remove'"
+    assert told["quality_factor"] == "Input should be greater than or equal to 1; got '0'"
+    assert "nested 40 levels deep, at most 32" in told["metadata"]
+
+
+def test_file_options_are_their_own_and_absent_where_not_given() -> None:
+    given = parse_options([("photo_metadata", "strip-gps")], [("quality_factor", 80)])
+    assert given == RestoreOptions(photo_metadata="strip-gps", quality_factor=80)
+    assert (parse_options([], []).photo_metadata, parse_options([], []).quality_factor) == (None, None)
 
 
 def test_every_fault_is_listed() -> None:
@@ -112,6 +144,12 @@ def test_members_of_an_object_have_types_and_nothing_means_not_given() -> None:
 def test_kinds_may_be_empty_which_is_not_the_same_as_not_given(value: Any, kinds: tuple[str, ...]) -> None:
     assert parse_options([], [("kinds", value)]).kinds == kinds
     assert parse_options([], []).kinds is None
+
+
+def test_metadata_may_be_nested_to_a_bound() -> None:
+    assert parse_submission([("metadata", nested(32))], []).metadata == json.loads(nested(32))
+    assert nesting_of({"a": [1, {"b": []}], "c": {}}) == 4
+    assert nesting_of("[[") == 0
 
 
 def test_metadata_is_an_object_of_bounded_size() -> None:

@@ -53,7 +53,8 @@ def test_allowed_networks_are_exceptions_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "text",
     ["127.0.0.0/8", "127.0.0.1", "169.254.0.0/16", "0.0.0.0/0", "::/0", "::1/128", "fe80::/10", "8.0.0.0/8",
-     "100.64.0.0/10", "fc00::/7", "fd00:ec2::254/128", "10.0.0.0/7", "10.0.0.1/8", "intranet"],
+     "100.64.0.0/10", "fc00::/7", "fd00:ec2::254/128", "fd20:ce::/32", "fd20:ce::254",
+     "fd00:c1::/32", "fd00::/8", "10.0.0.0/7", "10.0.0.1/8", "intranet"],
 )  # fmt: skip
 def test_what_must_never_be_allowed_cannot_be(text: str) -> None:
     with pytest.raises(ValueError, match=r"private|metadata|network|host bits"):
