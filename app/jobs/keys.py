@@ -47,6 +47,11 @@ class Keys:
         return f"{self.prefix}notices"
 
     @property
+    def pace(self) -> str:
+        """Hash with how fast jobs end; see `app.jobs.pace`."""
+        return f"{self.notices}:pace"
+
+    @property
     def workers(self) -> str:
         """Hash of announced workers."""
         return f"{self.prefix}workers"

@@ -14,6 +14,7 @@ from app.jobs.connection import call
 from app.jobs.directory import server_ms
 from app.jobs.job import PRIORITIES
 from app.jobs.keys import GROUP
+from app.jobs.pace import Pace
 from app.jobs.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class QueueParts:
         self._keys = keys
         self._blobs = BlobStore(redis)
         self._scripts = Scripts(redis, keys, self.policy)
+        self.pace = Pace(redis, keys)
 
     async def ensure(self) -> None:
         """Create streams and consumer groups that are missing, from the first entry on."""

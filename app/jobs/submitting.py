@@ -53,7 +53,7 @@ class Submitting(QueueParts):
         # Cheap look first, so that a full queue does not have to take the upload, and what an accepted job has is not
         # replaced; the script decides.
         word, queued = await self._scripts.room(job.id, is_stored)
-        self._check_room(word, queued)
+        await self._check_room(word, queued)
         if word == "known":
             return await self.get(job.id)
         names = await self._put(job.id, image, mask)
@@ -63,7 +63,7 @@ class Submitting(QueueParts):
         )
         if names and word not in ("ok", "known"):
             await self._blobs.delete(*names)
-        self._check_room(word, queued)
+        await self._check_room(word, queued)
         check_key(word)
         if word == "gone":
             raise BatchNotFoundError(f"The batch {job.batch_id} does not wait for its entry {entry} any more.")
@@ -82,11 +82,15 @@ class Submitting(QueueParts):
                 await self._blobs.put(name, data, self.policy.upload_ttl_s)
         except QueueMemoryError:
             await self._blobs.delete(*given)  # the photo, when only the mask found no room
-            self._check_room("memory", sum((await self.depth()).values()))
+            await self._check_room("memory", sum((await self.depth()).values()))
         return list(given)
 
-    def _check_room(self, word: str, queued: int) -> None:
-        if word == "full":
-            raise QueueFullError(f"{queued} jobs are waiting, the limit is {self.policy.max_queued}; try again later.")
+    async def _check_room(self, word: str, queued: int) -> None:
+        if word not in ("full", "memory"):
+            return
+        bound = self.policy.max_queued
+        retry_after_s = await self.pace.time_for_s(max(1, queued - bound + 1) if word == "full" else 1)
+        reason = f"{queued} jobs are waiting, the limit is {bound}"
         if word == "memory":
-            raise QueueFullError(f"The queue's memory is full ({queued} jobs are waiting); try again later.")
+            reason = f"The queue's memory is full ({queued} jobs are waiting)"
+        raise QueueFullError(f"{reason}; try again later.", retry_after_s=retry_after_s)

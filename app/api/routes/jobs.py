@@ -14,6 +14,7 @@ from app.api.results import missing_result_error, stream_result
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model
 from app.errors import JobNotFoundError
 from app.jobs.job import Job
+from app.jobs.parts import unknown_job
 
 router = APIRouter(tags=["jobs"])
 
@@ -41,7 +42,7 @@ async def find_job(services: ServicesDep, tenant: TenantDep, job_id: Annotated[s
     """
     job = await services.queue.get(job_id)
     if job.tenant != tenant:
-        raise JobNotFoundError(f"No job has the id {job_id!r}; records are deleted some time after the end.")
+        raise unknown_job(job_id)
     return job
 
 

@@ -129,6 +129,24 @@ local function tell(event, subject, batch, tenant, url, events, about)
   redis.call("ZADD", OUTBOX, NOW, endpoint .. ":" .. id)
 end
 
+-- Notes that a running job has ended, for `app.jobs.pace`: decayed sums of the ends, and of the times between them, while
+-- jobs waited. Longer breaks (of the whole service) count as ten minutes. After ZREM from the depth.
+local PACE = NOTICES .. ":pace"
+local PACE_KEEPS, PACE_BREAK_MS = 0.95, 600000
+local function note_pace()
+  local v = redis.call("HMGET", PACE, "ends", "busy_ms", "at_ms", "waited")
+  local ends, busy_ms = tonumber(v[1] or "0"), tonumber(v[2] or "0")
+  if v[4] == "1" then
+    ends = ends * PACE_KEEPS + 1
+    busy_ms = busy_ms * PACE_KEEPS + math.max(0, math.min(PACE_BREAK_MS, NOW - tonumber(v[3])))
+  end
+  local waits = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUEUED.batch) > 0
+  redis.call(
+    "HSET", PACE, "ends", string.format("%.6f", ends), "busy_ms", string.format("%.3f", busy_ms),
+    "at_ms", string.format("%.0f", NOW), "waited", waits and "1" or "0"
+  )
+end
+
 -- Makes a job terminal. `fields` is a flat list of further hash fields. Frees the upload first of all.
 local function conclude(job, state, fields)
   local key = JOB .. job.id
@@ -143,6 +161,9 @@ local function conclude(job, state, fields)
     redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
   end
   redis.call("ZREM", QUEUED[job.priority], job.id)
+  if job.state == "running" then
+    note_pace()
+  end
   relist(job, state)
   redis.call("ZADD", UNLIST, NOW + keep_ms, state .. ":" .. listed_as(job.created_ms, job.id) .. ":" .. job.tenant)
   emit(job.id, "state", { state = state, attempt = job.attempt })
