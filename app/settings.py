@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     upload_memory_bytes: int = Field(
         default=512 * MIB, ge=1, description="Most bytes of uploads that one API process reads at a time."
     )
+    upload_timeout_s: float = Field(
+        default=300.0,
+        gt=0.0,
+        le=7200.0,
+        description="Longest time in seconds in which the body of a request must come.",
+    )
     fetch_http: bool = Field(
         default=False, description="Whether photos are fetched from http:// URLs too, and not from https:// alone."
     )
@@ -129,6 +135,11 @@ class Settings(BaseSettings):
         default=64, ge=1, description="Jobs of batches that wait in the queue at a time; the rest of a batch follows."
     )
     max_batch_entries: int = Field(default=1000, ge=1, le=1000, description="Most photos of one batch.")
+    max_waiting_entries: int = Field(
+        default=100_000,
+        ge=1,
+        description="Photos of batches that wait to become jobs above which new batches are refused.",
+    )
     idempotency_ttl_s: int = Field(
         default=24 * 3600, ge=1, description="Seconds for which an Idempotency-Key is remembered."
     )

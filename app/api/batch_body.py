@@ -9,7 +9,7 @@ from app.api.options import Submission, check_model, openapi_form, openapi_objec
 from app.api.problems import ParametersError
 from app.api.upload import read_reference
 from app.errors import InvalidRequestError, UnknownModelError
-from app.jobs.batches import BatchEntry
+from app.jobs.batch import BatchEntry
 
 _MOST_ERRORS = 20
 
@@ -61,7 +61,8 @@ def parse_entries(
         except UnknownModelError as error:
             raise UnknownModelError(f"entries[{index}]: {error.detail}", available=error.available) from None
         image, mask = str(upload.image), upload.mask
-        found.append(BatchEntry(wanted.options, image, None if mask is None else str(mask), wanted.metadata))
+        mask_url = None if mask is None else str(mask)
+        found.append(BatchEntry(wanted.options, image, mask_url, wanted.metadata, wanted.webhook))
     if errors:
         raise ParametersError(errors[:_MOST_ERRORS])
     return found
@@ -79,7 +80,7 @@ def parse_shared(query: Any, fields: Any, models: tuple[str, ...]) -> Submission
         raise ParametersError([{"field": "priority", "message": "photos of a batch have the priority batch"}])
     wanted = parse_submission((), given)
     check_model(wanted.options.model, models)
-    return Submission(wanted.options, "batch", wanted.metadata)
+    return Submission(wanted.options, "batch", wanted.metadata, wanted.webhook)
 
 
 def openapi_batch(most: int) -> dict[str, Any]:

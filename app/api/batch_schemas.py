@@ -8,7 +8,7 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 
 from app.api.schemas import JobErrorModel, moment
-from app.jobs.batches import Batch, EntryView
+from app.jobs.batch import Batch, EntryView
 
 MOST_ERRORS = 100
 

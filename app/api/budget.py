@@ -16,10 +16,12 @@ class UploadBudget:
 
     Args:
         max_bytes: Most bytes at a time. A single upload may be larger when no other is held, else it would never pass.
+        whole: Budget of which this one is a part: what is held here is held there too. None for one of its own.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, whole: UploadBudget | None = None) -> None:
+        self.max_bytes = max_bytes
+        self._whole = whole
         self.held_bytes = 0
 
     @contextmanager
@@ -29,7 +31,13 @@ class UploadBudget:
         try:
             yield share
         finally:
-            self.held_bytes -= share.held_bytes
+            self.add(-share.held_bytes)
+
+    def add(self, more_bytes: int) -> None:
+        """Count bytes that have come, or, below zero, that are held no longer."""
+        self.held_bytes += more_bytes
+        if self._whole is not None:
+            self._whole.add(more_bytes)
 
     def check(self, own_bytes: int, more_bytes: int) -> None:
         """Look whether a share of `own_bytes` may grow by `more_bytes`.
@@ -38,11 +46,13 @@ class UploadBudget:
             UploadsBusyError: Not now.
         """
         is_alone = self.held_bytes == own_bytes
-        if not is_alone and self.held_bytes + more_bytes > self._max_bytes:
+        if not is_alone and self.held_bytes + more_bytes > self.max_bytes:
             raise UploadsBusyError(
-                f"Uploads of {self.held_bytes:,} bytes are being read; at most {self._max_bytes:,} are at a time. "
+                f"Uploads of {self.held_bytes:,} bytes are being read; at most {self.max_bytes:,} are at a time. "
                 "Send it again later."
             )
+        if self._whole is not None:
+            self._whole.check(own_bytes, more_bytes)
 
 
 class UploadShare:
@@ -68,4 +78,4 @@ class UploadShare:
         """
         self._budget.check(self.held_bytes, more_bytes)
         self.held_bytes += more_bytes
-        self._budget.held_bytes += more_bytes
+        self._budget.add(more_bytes)

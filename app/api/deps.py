@@ -30,6 +30,7 @@ class Services:
         queue: The job queue.
         limits: Bounds of uploads.
         uploads: Bounds the bytes of the uploads in memory.
+        batch_uploads: The part of that for batches, so that they leave some to requests that somebody waits for.
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
         streams: The open streams of events.
         fetcher: Fetches photos that are given by URL.
@@ -44,6 +45,7 @@ class Services:
     streams: EventStreams
     fetcher: ImageFetcher
     access: AccessControl
+    batch_uploads: UploadBudget
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -72,7 +74,8 @@ def make_services(settings: Settings, queue: JobQueue, fetcher: ImageFetcher | N
     streams = EventStreams(settings.max_event_streams)
     fetcher = fetcher or ImageFetcher(FetchPolicy.of(settings))
     access = AccessControl.of(settings)
-    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher, access)
+    batch_uploads = UploadBudget(settings.upload_memory_bytes // 2, whole=uploads)
+    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher, access, batch_uploads)
 
 
 def get_services(request: Request) -> Services:

@@ -3,7 +3,8 @@
 A batch is accepted at once and its photos are fetched afterwards. That is done here and not by the workers, which so
 need no way out to other networks and get only photos that were checked. It is done by whichever API process has time:
 entries wait in Redis, so a process that dies or is replaced loses nothing. And it is done only as fast as
-jobs are worked off, because a photo waits more cheaply at its URL than in Redis' memory.
+jobs are worked off, because a photo waits more cheaply at its URL than in Redis' memory: while there is no room for
+more, nothing is fetched, and photos that are in that memory already become jobs all the same.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import anyio
 from app.api.accept import make_job
 from app.api.budget import UploadBudget, UploadShare
 from app.api.deps import Services
+from app.api.feed_pace import FeedPace
 from app.api.options import Submission
 from app.errors import (
     BatchNotFoundError,
+    InputLostError,
     QueueFullError,
     QueueUnavailableError,
     ServiceError,
     UploadsBusyError,
 )
-from app.jobs.batches import TakenEntry
+from app.jobs.batch import TakenEntry
 from app.metrics import record_submitted
 
 logger = logging.getLogger("app.api")
@@ -54,6 +57,7 @@ class BatchFeeder:
             fetcher=services.fetcher.apart(),
         )
         self._batches = services.queue.batches
+        self._pace = FeedPace(settings.fetches_at_once)
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._is_stopping = False
@@ -88,15 +92,11 @@ class BatchFeeder:
                 await asyncio.wait(tasks, timeout=_STOP_S)
 
     async def _start_some(self) -> None:
-        settings, queue = self._services.settings, self._services.queue
-        free = settings.fetches_at_once - len(self._tasks)
-        if free <= 0:
+        free = self._pace.places - len(self._tasks)
+        ahead = self._services.settings.batch_ahead - len(self._tasks)
+        if free <= 0 or ahead <= 0:
             return
-        ahead = (await queue.depth())["batch"] + len(self._tasks)
-        limit = min(free, settings.batch_ahead - ahead)
-        if limit <= 0:
-            return
-        for taken in await self._batches.take(limit):
+        for taken in await self._batches.take(free, ahead=ahead, may_fetch=self._pace.may_fetch):
             task = asyncio.create_task(self._feed(taken))
             self._tasks.add(task)
             task.add_done_callback(self._done)
@@ -113,13 +113,18 @@ class BatchFeeder:
             await self._batches.refuse(taken, ServiceError.code, "The photo could not be read in several tries.")
             return
         try:
-            await self._submit(taken)
+            async with self._batches.working(taken):
+                await self._submit(taken)
         except BatchNotFoundError:
             pass  # canceled in the meantime, or another process was faster
         except asyncio.CancelledError:  # this process stops; else the entry would wait for the end of its lease
             await self._batches.defer(taken, 0, counts=False)
             raise
-        except (QueueFullError, QueueUnavailableError, UploadsBusyError):
+        except (QueueFullError, QueueUnavailableError, UploadsBusyError) as error:
+            if isinstance(error, UploadsBusyError):
+                self._pace.was_crowded()
+            elif isinstance(error, QueueFullError) and taken.entry.image_url is not None:
+                self._pace.found_no_room()
             await self._batches.defer(taken, _NO_ROOM_S, counts=False)
         except ServiceError as error:
             if error.retryable and taken.tries < MOST_TRIES:
@@ -134,11 +139,13 @@ class BatchFeeder:
         services, entry = self._services, taken.entry
         with services.uploads.share() as share:
             image, mask = await self._load(taken, share)
-            wanted = Submission(entry.options, "batch", entry.metadata)
+            wanted = Submission(entry.options, "batch", entry.metadata, entry.webhook)
             job = await make_job(
                 services, taken.tenant, wanted, image, mask, job_id=taken.job_id, batch_id=taken.batch_id
             )
-            await services.queue.submit(job, image, mask, entry=taken.index)
+            is_stored = entry.image_url is None
+            await services.queue.submit(job, None if is_stored else image, mask, entry=taken.index)
+        self._pace.went_well(was_fetched=not is_stored)
         record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
 
     async def _load(self, taken: TakenEntry, share: UploadShare) -> tuple[bytes, bytes | None]:
@@ -148,6 +155,6 @@ class BatchFeeder:
             return image, None if entry.mask_url is None else await fetcher.fetch(entry.mask_url, limit, share)
         stored = await self._batches.load(taken)
         if stored is None:
-            raise BatchNotFoundError("The stored photo is gone.")
+            raise InputLostError("The uploaded photo is no longer stored; submit it again.")
         share.grow(len(stored))
         return stored, None

@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
 from app.api.options import Submission
 from app.errors import InvalidRequestError
+from app.jobs.batch import BatchEntry
 
 MAX_KEY_CHARS = 255
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')  # a string of RFC 8941
@@ -60,9 +61,24 @@ def fingerprint(route: str, *parts: Any) -> str:
 
 
 def submission_parts(submission: Submission) -> dict[str, Any]:
-    """Give what counts of a submission: its options as they were understood, so defaults may be given or left out."""
-    return {
-        "options": asdict(submission.options),
-        "priority": submission.priority,
-        "metadata": submission.metadata,
+    """Give what counts of a submission: whatever differs from its defaults.
+
+    So defaults may be given or left out, and an option that a later release adds changes no fingerprint of before.
+    """
+    return _given(submission) | {"options": _given(submission.options)}
+
+
+def entry_parts(entry: BatchEntry) -> dict[str, Any]:
+    """Give what counts of an entry of a batch, likewise."""
+    return _given(entry) | {"options": _given(entry.options)}
+
+
+def _given(values: Any) -> dict[str, Any]:
+    """Give those fields of a dataclass that differ from their defaults."""
+    given = {
+        item.name: getattr(values, item.name)
+        for item in fields(values)
+        if item.default is MISSING or getattr(values, item.name) != item.default
     }
+    is_nested = {name: is_dataclass(value) and not isinstance(value, type) for name, value in given.items()}
+    return {name: asdict(value) if is_nested[name] else value for name, value in given.items()}

@@ -7,14 +7,19 @@ from typing import Any
 
 from app.errors import InvalidRequestError
 
+MOST_VALUES = 250_000
+"""Most commas, brackets and braces in a text: each may stand for a value, which takes many times that in memory."""
+
 
 def parse_json_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        InvalidRequestError: It is no JSON text, no object, nested too deeply, or holds what JSON cannot (NaN,
-            infinities, halves of characters).
+        InvalidRequestError: It is no JSON text, no object, nested too deeply, has too many values, or holds what JSON
+            cannot (NaN, infinities, halves of characters).
     """
+    if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
+        raise InvalidRequestError(f"it has more than {MOST_VALUES:,} values (commas, brackets and braces)")
     try:
         value = json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError too

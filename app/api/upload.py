@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -23,6 +25,8 @@ _MAX_FIELDS = 32
 _MAX_JSON_BYTES = 64 * 1024
 _FILES = ("image", "mask")
 _IDLE_S = 30.0
+BODY_S = 300.0
+"""Longest time for the body of one request, unless another one is given."""
 
 
 @dataclass(frozen=True)
@@ -40,38 +44,39 @@ class Upload:
     fields: tuple[tuple[str, Any], ...] = ()
 
 
-async def read_upload(request: Request, max_bytes: int, share: UploadShare) -> Upload:
+async def read_upload(request: Request, max_bytes: int, share: UploadShare, timeout_s: float = BODY_S) -> Upload:
     """Read the body as far as it is allowed to go.
 
     Args:
         request: The request; its body was not read yet.
         max_bytes: Most bytes of the photo, and of the mask.
         share: This request's part of the memory for uploads; the caller ends it once the bytes are elsewhere.
+        timeout_s: Longest time in seconds in which all of it must come.
 
     Raises:
         UploadsBusyError: Other uploads fill the memory.
         UnsupportedMediaTypeError: The content type is no form, no photo and no JSON.
         UploadTooLargeError: There are too many bytes, whatever Content-Length said.
-        InvalidRequestError: The form or the object is broken or lacks the photo, or the body stopped.
+        InvalidRequestError: The form or the object is broken or lacks the photo, or the body stopped or took too long.
     """
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_form(request, max_bytes, share)
+        return await _read_form(request, max_bytes, share, timeout_s)
     if kind.startswith("image/") or kind == "application/octet-stream":
-        return Upload(await _read_all(request, max_bytes, share), None)
+        return Upload(await _read_all(request, max_bytes, share, timeout_s), None)
     if kind == "application/json":
-        return read_reference(await read_json(request, min(max_bytes, _MAX_JSON_BYTES), share))
+        return read_reference(await read_json(request, min(max_bytes, _MAX_JSON_BYTES), share, timeout_s))
     raise UnsupportedMediaTypeError(
         f"The content type is {kind[:64]!r}. Send a multipart/form-data form with a field `image`, the bytes of the "
         "photo with an image/* type or application/octet-stream, or application/json with an `image_url`."
     )
 
 
-async def read_json(request: Request, max_bytes: int, share: UploadShare) -> dict[str, Any]:
+async def read_json(request: Request, max_bytes: int, share: UploadShare, timeout_s: float = BODY_S) -> dict[str, Any]:
     """Read a body that is a JSON object; raises as `read_upload`."""
-    body = await _read_all(request, max_bytes, share)
+    body = await _read_all(request, max_bytes, share, timeout_s)
     try:
-        return parse_json_object(body)
+        return await to_thread.run_sync(parse_json_object, body)
     except InvalidRequestError as error:
         raise InvalidRequestError(f"The body cannot be read: {error.detail}.") from None
 
@@ -91,15 +96,15 @@ def read_reference(members: dict[str, Any]) -> Upload:
     return Upload(image, mask or None, tuple(left.items()))
 
 
-async def _read_all(request: Request, max_bytes: int, share: UploadShare) -> bytes:
+async def _read_all(request: Request, max_bytes: int, share: UploadShare, timeout_s: float) -> bytes:
     body = bytearray()
-    async for chunk in _bounded(request, max_bytes, share):
+    async for chunk in _bounded(request, max_bytes, share, timeout_s):
         body += chunk
     return bytes(body)
 
 
-async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> AsyncIterator[bytes]:
-    """Give the chunks of the body; ends it with an error when it grows too long or stops coming."""
+async def _bounded(request: Request, max_bytes: int, share: UploadShare, timeout_s: float) -> AsyncIterator[bytes]:
+    """Give the chunks of the body; ends it with an error when it grows too long, stops coming or takes too long."""
     refusal = UploadTooLargeError(f"The upload has more than {max_bytes:,} bytes, the most that is allowed.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():
@@ -108,14 +113,21 @@ async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> Asyn
         share.expect(int(declared))
     received = 0
     chunks = request.stream()
+    # Bytes hold memory from their arrival, so a sender that goes on and on must not keep them for ever either.
+    end_s = time.monotonic() + timeout_s
     while True:
+        left_s = end_s - time.monotonic()
         try:
-            with anyio.fail_after(_IDLE_S):
+            with anyio.fail_after(min(_IDLE_S, max(0.0, left_s))):
                 chunk = await anext(chunks, None)
         except ClientDisconnect as error:
             raise InvalidRequestError("The connection closed before the whole body had come.") from error
         except TimeoutError as error:
+            if left_s < _IDLE_S:
+                raise _too_slow(timeout_s) from error
             raise InvalidRequestError(f"No byte of the body came for {_IDLE_S:g} s. Send it again.") from error
+        if chunk and left_s <= 0:
+            raise _too_slow(timeout_s)
         if chunk is None:
             return
         received += len(chunk)
@@ -123,6 +135,10 @@ async def _bounded(request: Request, max_bytes: int, share: UploadShare) -> Asyn
             raise refusal
         share.grow(len(chunk))
         yield chunk
+
+
+def _too_slow(timeout_s: float) -> InvalidRequestError:
+    return InvalidRequestError(f"The body did not come within {timeout_s:g} s. Send it faster, or in smaller requests.")
 
 
 class _FormReader(MultiPartParser):
@@ -152,14 +168,14 @@ class _FormReader(MultiPartParser):
         super().on_part_data(data, start, end)
 
 
-async def _read_form(request: Request, max_bytes: int, share: UploadShare) -> Upload:
-    async with _parsed_form(request, max_bytes, len(_FILES) * max_bytes, len(_FILES), share) as form:
+async def _read_form(request: Request, max_bytes: int, share: UploadShare, timeout_s: float) -> Upload:
+    async with _parsed_form(request, max_bytes, len(_FILES) * max_bytes, len(_FILES), share, timeout_s) as form:
         return await _unpack(form)
 
 
 @asynccontextmanager
 async def parse_photos(
-    request: Request, max_bytes: int, max_total_bytes: int, max_photos: int, share: UploadShare
+    request: Request, max_bytes: int, max_total_bytes: int, max_photos: int, share: UploadShare, timeout_s: float
 ) -> AsyncIterator[tuple[list[UploadFile], tuple[tuple[str, str], ...]]]:
     """Read a form with many files `image`; they and the text fields are there for as long as the block lasts.
 
@@ -169,11 +185,12 @@ async def parse_photos(
         max_total_bytes: Most bytes of all of them.
         max_photos: Most files.
         share: As for `read_upload`.
+        timeout_s: Likewise.
 
     Raises:
         ServiceError: As `read_upload`.
     """
-    async with _parsed_form(request, max_bytes, max_total_bytes, max_photos, share) as form:
+    async with _parsed_form(request, max_bytes, max_total_bytes, max_photos, share, timeout_s) as form:
         items = form.multi_items()
         photos = [value for _, value in items if isinstance(value, UploadFile)]
         strange = next((name for name, value in items if isinstance(value, UploadFile) and name != "image"), None)
@@ -184,10 +201,10 @@ async def parse_photos(
 
 @asynccontextmanager
 async def _parsed_form(
-    request: Request, max_bytes: int, max_total_bytes: int, max_files: int, share: UploadShare
+    request: Request, max_bytes: int, max_total_bytes: int, max_files: int, share: UploadShare, timeout_s: float
 ) -> AsyncIterator[FormData]:
     async def stream() -> AsyncGenerator[bytes, None]:
-        async for chunk in _bounded(request, max_total_bytes + _FORM_EXTRA_BYTES, share):
+        async for chunk in _bounded(request, max_total_bytes + _FORM_EXTRA_BYTES, share, timeout_s):
             yield chunk
 
     reader = _FormReader(request.headers, stream(), max_bytes, max_files)

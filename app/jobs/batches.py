@@ -4,142 +4,72 @@ An entry of a batch is a reference (a URL, or a photo that is stored already) an
 entries are recorded in one step, so a batch is there in full or not at all. They then wait in the feed; whoever takes
 one from there (`app.api.feeder`) has it for a while, makes a job of it or refuses it, and if it dies the entry is given
 out again. The id of the job follows from batch and index, so an entry becomes one job however often that is tried.
+
+Photos that are stored wait in a feed of their own: they need no memory to become jobs, so they go on where photos that
+must be fetched have to wait for room.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import json
-import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import AsyncIterable, Sequence
+from typing import TYPE_CHECKING
 
-from app.errors import BatchNotFoundError
-from app.jobs.codec import decode_options, encode_options
+import anyio
+
+from app.errors import (
+    BatchNotFoundError,
+    IdempotencyInProgressError,
+    IdempotencyKeyReusedError,
+    QueueFullError,
+    QueueMemoryError,
+    QueueUnavailableError,
+)
+from app.jobs.batch import (
+    ENDED,
+    REFUSED,
+    WAITING,
+    Batch,
+    BatchEntry,
+    EntryView,
+    TakenEntry,
+    decode_entry,
+    encode_entry,
+    entry_job_id,
+    new_batch_id,
+)
+from app.jobs.codec import CodecError
 from app.jobs.idempotency import KeyUse, check_key
-from app.jobs.job import JobState, RestoreOptions
-from app.jobs.webhook import Webhook
+from app.jobs.job import JobState
+from app.jobs.renewing import renewed
 
 if TYPE_CHECKING:
     from app.jobs.blobs import BlobStore
+    from app.jobs.claim import QueuePolicy
     from app.jobs.keys import Keys
     from app.jobs.scripts import Scripts
+
+__all__ = ["Batch", "BatchEntry", "BatchStore", "EntryView", "TakenEntry", "entry_job_id", "new_batch_id"]
+
+logger = logging.getLogger(__name__)
 
 KEPT_S = 7 * 24 * 3600
 """Time for which a batch, and what it stores of photos that are no jobs yet, is kept."""
 
-LEASE_MS = 180_000
-"""Time in which a taken entry must be settled; above the longest time that two fetches and two checks take."""
+LEASE_MS = 60_000
+"""Time in which a taken entry must be settled, or its lease renewed (`BatchStore.working`)."""
 
+_INCOMPLETE_S = 600  # for photos whose batch is not created yet; should it never be, they go by themselves
+_UNREADABLE_S = 60.0  # until an entry that this release cannot read is given out again
+_CLEAR_S = 5.0
 _CANCELS_AT_ONCE = 16
+_NO_AHEAD = 10**9
 
-WAITING, REFUSED, DELETED = "waiting", "refused", "deleted"
-"""States of entries beside those of jobs: not a job yet; never becoming one; a job whose record is deleted."""
-
-ENDED = frozenset({REFUSED, DELETED} | {state.value for state in JobState if state.is_terminal})
-
-
-@dataclass(frozen=True)
-class BatchEntry:
-    """One photo of a batch.
-
-    Attributes:
-        options: How to restore it.
-        image_url: Where the photo is; None for one that is stored.
-        mask_url: Where its mask is, or None.
-        metadata: The caller's own object, or None.
-        webhook: Where the caller wants to be told of its end, or None.
-    """
-
-    options: RestoreOptions
-    image_url: str | None = None
-    mask_url: str | None = None
-    metadata: Mapping[str, Any] | None = None
-    webhook: Webhook | None = None
-
-
-@dataclass(frozen=True)
-class TakenEntry:
-    """An entry in the hands of a feeder.
-
-    Attributes:
-        batch_id: Its batch.
-        index: Its place in there.
-        tries: Times it was taken, this one included.
-        tenant: Whose batch it is.
-        entry: What is to be done.
-    """
-
-    batch_id: str
-    index: int
-    tries: int
-    tenant: str
-    entry: BatchEntry
-
-    @property
-    def job_id(self) -> str:
-        """Id of the job that it becomes."""
-        return entry_job_id(self.batch_id, self.index)
-
-
-@dataclass(frozen=True)
-class EntryView:
-    """How far an entry is.
-
-    Attributes:
-        index: Its place in the batch.
-        state: `WAITING`, `REFUSED`, `DELETED` or the state of its job.
-        job_id: Its job, or None.
-        error: Code and sentence why it was refused, or None.
-    """
-
-    index: int
-    state: str
-    job_id: str | None = None
-    error: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch as it is now.
-
-    Attributes:
-        id: Its id.
-        tenant: Whose it is.
-        created_ms: When it was accepted.
-        cancel_requested: Whether the caller asked to cancel it.
-        entries: In order.
-    """
-
-    id: str
-    tenant: str
-    created_ms: int
-    cancel_requested: bool
-    entries: tuple[EntryView, ...]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of entries by state, all states named."""
-        counted = Counter(entry.state for entry in self.entries)
-        return {state: counted[state] for state in (WAITING, REFUSED, *(item.value for item in JobState), DELETED)}
-
-    @property
-    def ended(self) -> int:
-        """Number of entries that have come to their end."""
-        return sum(entry.state in ENDED for entry in self.entries)
-
-
-def new_batch_id() -> str:
-    """Give a fresh batch id: 32 lower-case hex digits, not guessable."""
-    return uuid.uuid4().hex
-
-
-def entry_job_id(batch_id: str, index: int) -> str:
-    """Give the id of the job that an entry becomes, as long and as hard to guess as others."""
-    return hashlib.sha256(f"{batch_id}:{index}".encode()).hexdigest()[:32]
+# After these the batch was not accepted for certain.
+_REFUSALS = (QueueFullError, QueueMemoryError, IdempotencyKeyReusedError, IdempotencyInProgressError)
 
 
 class BatchStore:
@@ -149,18 +79,86 @@ class BatchStore:
         keys: Names of the keys.
         scripts: The scripts of the queue.
         blobs: Where photos are stored.
+        policy: Times and bounds.
     """
 
-    def __init__(self, keys: Keys, scripts: Scripts, blobs: BlobStore) -> None:
-        self._keys, self._scripts, self._blobs = keys, scripts, blobs
+    def __init__(self, keys: Keys, scripts: Scripts, blobs: BlobStore, policy: QueuePolicy) -> None:
+        self._keys, self._scripts, self._blobs, self._policy = keys, scripts, blobs, policy
+        # Not before its key: a repetition then still finds it.
+        self._kept_s = max(KEPT_S, policy.idempotency_ttl_s)
 
-    async def store(self, batch_id: str, index: int, image: bytes) -> None:
-        """Store the photo of an entry, before the batch is created.
+    async def create(
+        self, batch_id: str, tenant: str, created_ms: int, entries: Sequence[BatchEntry], key: KeyUse | None = None
+    ) -> tuple[str, bool]:
+        """Accept a batch; its entries without a URL have their photos stored (`create_stored`).
+
+        Returns:
+            Its id and True, or the id of the batch that was accepted under the key before and False.
 
         Raises:
-            QueueMemoryError: There is no room.
+            QueueFullError: Too many entries wait, or Redis needs its memory for what it has.
+            IdempotencyKeyReusedError: The key belongs to another request.
+            IdempotencyInProgressError: The key is held by another request.
         """
-        await self._blobs.put(self._keys.image(entry_job_id(batch_id, index)), image, KEPT_S)
+        head = (batch_id, tenant, created_ms, self._kept_s * 1000, *self._scripts.key_args(key), *self._bounds())
+        rows: list[str] = []
+        for index, entry in enumerate(entries):
+            rows += ["" if entry.image_url else entry_job_id(batch_id, index), encode_entry(entry)]
+        word, found = await self._scripts.run("batch_create", *head, *rows)
+        self._check_room(word.decode(), found)
+        check_key(word.decode())
+        if word == b"lost":
+            raise QueueUnavailableError("Photos were deleted before the batch was complete; send it again.")
+        return (found.decode(), False) if word == b"repeated" else (batch_id, True)
+
+    async def create_stored(
+        self,
+        batch_id: str,
+        tenant: str,
+        created_ms: int,
+        entries: Sequence[BatchEntry],
+        photos: AsyncIterable[bytes],
+        total_bytes: int,
+        key: KeyUse | None = None,
+    ) -> tuple[str, bool]:
+        """Store photos, one for each entry, and accept a batch of them; as `create`.
+
+        What is stored of a batch that is not accepted is deleted, or goes after some minutes by itself.
+
+        Args:
+            batch_id: Id of the batch.
+            tenant: Whose it is.
+            created_ms: When it was accepted.
+            entries: In order.
+            photos: Bytes of each, in the same order.
+            total_bytes: Bytes of all photos.
+            key: Idempotency key, held by the caller.
+        """
+        word, found = await self._scripts.run("batch_room", *self._bounds(), len(entries), total_bytes)
+        self._check_room(word.decode(), found)
+        indexes: list[int] = []
+        try:
+            async for photo in photos:
+                indexes.append(len(indexes))
+                name = self._keys.image(entry_job_id(batch_id, indexes[-1]))
+                await self._blobs.put(name, photo, _INCOMPLETE_S)
+        except BaseException:
+            await self._clear(batch_id, indexes)
+            raise
+        try:
+            accepted_id, is_new = await self.create(batch_id, tenant, created_ms, entries, key)
+        except _REFUSALS:
+            await self._clear(batch_id, indexes)
+            raise
+        # After any other error the batch may be there, so its photos stay for it.
+        if not is_new:
+            await self._clear(batch_id, indexes)
+        return accepted_id, is_new
+
+    async def _clear(self, batch_id: str, indexes: Sequence[int]) -> None:
+        """Delete stored photos as well as that is possible, also for a caller that was canceled."""
+        with contextlib.suppress(QueueUnavailableError), anyio.move_on_after(_CLEAR_S, shield=True):
+            await self.discard(batch_id, indexes)
 
     async def discard(self, batch_id: str, indexes: Sequence[int]) -> None:
         """Delete stored photos of entries that will not become jobs."""
@@ -168,34 +166,55 @@ class BatchStore:
             names = [self._keys.image(entry_job_id(batch_id, index)) for index in indexes]
             await self._blobs.delete(*names)
 
+    def _bounds(self) -> tuple[int, str]:
+        return self._policy.max_waiting_entries, str(self._policy.batch_memory_share)
+
+    def _check_room(self, word: str, found: object) -> None:
+        if word == "full":
+            most = self._policy.max_waiting_entries
+            raise QueueFullError(f"{found} photos of batches are waiting, the limit is {most}; try again later.")
+        if word == "memory":
+            raise QueueFullError(
+                "The queue's memory has no room for this batch now; try again later, or with fewer photos."
+            )
+
     async def load(self, taken: TakenEntry) -> bytes | None:
         """Give the stored photo of an entry, or None if it is not there."""
         return await self._blobs.get(self._keys.image(taken.job_id))
 
-    async def create(
-        self, batch_id: str, tenant: str, created_ms: int, entries: Sequence[BatchEntry], key: KeyUse | None = None
-    ) -> str:
-        """Accept a batch.
+    async def take(self, limit: int, *, ahead: int = _NO_AHEAD, may_fetch: bool = True) -> list[TakenEntry]:
+        """Take entries for which the queue has room; each is given out again after `LEASE_MS` unless settled.
+
+        Args:
+            limit: Most entries.
+            ahead: Jobs made of entries that may wait in the queue at a time, those of this call included.
+            may_fetch: Whether entries with URLs are wanted too, and not only those whose photo is stored. While Redis
+                needs its memory for the jobs it has, none are given.
 
         Returns:
-            Its id, or that of the batch that was accepted under the key before.
-
-        Raises:
-            IdempotencyKeyReusedError: The key belongs to another request.
-            IdempotencyInProgressError: The key is held by another request.
+            Those that have waited longest.
         """
-        head = (batch_id, tenant, created_ms, KEPT_S * 1000, *self._scripts.key_args(key))
-        word, first = await self._scripts.run("batch_create", *head, *(_encode(entry) for entry in entries))
-        check_key(word.decode())
-        return first.decode() or batch_id
+        bounds = (self._policy.max_queued, str(self._policy.memory_share))
+        rows = await self._scripts.run("batch_take", limit, LEASE_MS, ahead, int(may_fetch), *bounds)
+        found = [await self._read(*row) for row in rows]
+        return [taken for taken in found if taken is not None]
 
-    async def take(self, limit: int) -> list[TakenEntry]:
-        """Take up to `limit` entries, oldest first; each is given out again after `LEASE_MS` unless settled."""
-        rows = await self._scripts.run("batch_take", limit, LEASE_MS)
-        return [
-            TakenEntry(batch.decode(), int(index), tries, tenant.decode(), _decode(entry))
-            for batch, index, tries, tenant, entry in rows
-        ]
+    async def _read(self, batch: bytes, index: bytes, tries: int, tenant: bytes, entry: bytes) -> TakenEntry | None:
+        try:
+            return TakenEntry(batch.decode(), int(index), tries, tenant.decode(), decode_entry(entry))
+        except CodecError as error:
+            # Of another release: a process of that one can read it, and its neighbours are none the worse.
+            logger.warning("entry %d of batch %s is left for another process: %s", int(index), batch.decode(), error)
+            await self._defer(batch.decode(), int(index), _UNREADABLE_S, counts=False)
+            return None
+
+    def working(self, taken: TakenEntry) -> contextlib.AbstractAsyncContextManager[None]:
+        """Renew the lease of an entry for as long as the block lasts."""
+
+        async def renew() -> None:
+            await self._defer(taken.batch_id, taken.index, LEASE_MS / 1000, counts=True)
+
+        return renewed(renew, LEASE_MS / 4000)
 
     async def refuse(self, taken: TakenEntry, code: str, detail: str) -> None:
         """End an entry that cannot become a job."""
@@ -213,7 +232,10 @@ class BatchStore:
             delay_s: Seconds until it may be taken again.
             counts: Whether this was a try of the entry's own.
         """
-        await self._scripts.run("batch_defer", taken.batch_id, taken.index, int(delay_s * 1000), int(counts))
+        await self._defer(taken.batch_id, taken.index, delay_s, counts=counts)
+
+    async def _defer(self, batch_id: str, index: int, delay_s: float, *, counts: bool) -> None:
+        await self._scripts.run("batch_defer", batch_id, index, int(delay_s * 1000), int(counts))
 
     async def get(self, batch_id: str) -> Batch:
         """Give a batch as it is now.
@@ -224,12 +246,10 @@ class BatchStore:
         flat, waiting, jobs, now_ms = await self._scripts.run("batch_view", batch_id)
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         if not record:
-            raise BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")
+            raise _unknown(batch_id)
         found = {int(index): EntryView(int(index), WAITING) for index in waiting}
         for raw_index, job_id, state, expires_ms in jobs:
-            is_expired = state == b"succeeded" and expires_ms and int(expires_ms) <= now_ms
-            word = JobState.EXPIRED.value if is_expired else state.decode() or DELETED
-            found[int(raw_index)] = EntryView(int(raw_index), word, job_id.decode())
+            found[int(raw_index)] = EntryView.of_job(int(raw_index), job_id, state, expires_ms, now_ms)
         for name, text in record.items():
             if name.startswith(b"error:"):
                 index = int(name[6:])
@@ -253,7 +273,7 @@ class BatchStore:
         """
         left = await self._scripts.run("batch_cancel", batch_id)
         if left is None:
-            raise BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")
+            raise _unknown(batch_id)
         await self.discard(batch_id, [int(index) for index in left])
         places = asyncio.Semaphore(_CANCELS_AT_ONCE)
 
@@ -268,19 +288,5 @@ class BatchStore:
         return await self.get(batch_id)
 
 
-def _encode(entry: BatchEntry) -> str:
-    given = {
-        "options": json.loads(encode_options(entry.options)),
-        "image_url": entry.image_url,
-        "mask_url": entry.mask_url,
-        "metadata": entry.metadata,
-        "webhook": None if entry.webhook is None else asdict(entry.webhook),
-    }
-    return json.dumps({name: value for name, value in given.items() if value is not None}, separators=(",", ":"))
-
-
-def _decode(text: bytes) -> BatchEntry:
-    given = json.loads(text)
-    hook = given.pop("webhook", None)
-    webhook = None if hook is None else Webhook(hook["url"], tuple(hook["events"]))
-    return BatchEntry(**{**given, "options": decode_options(json.dumps(given["options"])), "webhook": webhook})
+def _unknown(batch_id: str) -> BatchNotFoundError:
+    return BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")

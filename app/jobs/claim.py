@@ -23,6 +23,9 @@ class QueuePolicy:
         upload_ttl_s: Time after which an upload that never became a job is deleted.
         max_queued: Waiting jobs, over all priorities, above which new ones are refused.
         memory_share: Part of Redis' memory limit in use above which new jobs are refused; the rest is for results.
+        max_waiting_entries: Entries of batches that wait to become jobs above which new batches are refused.
+        batch_memory_share: As `memory_share`, for new batches and the photos that they store; the difference is left to
+            jobs that somebody waits for.
         event_maxlen: Events kept per job.
         dead_maxlen: Entries kept in the dead stream and in the notices stream.
         listen_ms: Time for which somebody who listens to events counts without saying so again.
@@ -37,6 +40,8 @@ class QueuePolicy:
     upload_ttl_s: int = 24 * 3600
     max_queued: int = 1000
     memory_share: float = 0.6
+    max_waiting_entries: int = 100_000
+    batch_memory_share: float = 0.4
     event_maxlen: int = 512
     dead_maxlen: int = 10_000
     listen_ms: int = 15_000
@@ -51,6 +56,7 @@ class QueuePolicy:
             max_deliveries=settings.max_deliveries,
             result_ttl_s=settings.result_ttl_s,
             max_queued=settings.max_queued,
+            max_waiting_entries=settings.max_waiting_entries,
             idempotency_ttl_s=settings.idempotency_ttl_s,
         )
 

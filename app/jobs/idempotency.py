@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import IdempotencyInProgressError, IdempotencyKeyReusedError, QueueUnavailableError
+from app.jobs.renewing import renewed
 
 if TYPE_CHECKING:
     from app.jobs.scripts import Scripts
 
-HOLD_MS = 120_000
-"""Time after which a key whose holder disappeared is free; above the longest time that accepting takes."""
+HOLD_MS = 60_000
+"""Time after which a key whose holder disappeared is free; renewed for as long as accepting takes."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ class IdempotencyKeys:
         if word == "repeated":
             yield first
             return
+
+        async def renew() -> None:
+            await self._scripts.reserve_key(use, HOLD_MS)  # changes nothing once the key is settled or another's
+
         try:
-            yield None
+            async with renewed(renew, HOLD_MS / 4000):
+                yield None
         except BaseException:
             with contextlib.suppress(QueueUnavailableError):  # then it goes after its time
                 await self._scripts.release_key(use)

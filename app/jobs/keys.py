@@ -92,7 +92,10 @@ class Keys:
 
     @property
     def feed(self) -> str:
-        """Sorted set of the entries of batches that are no jobs yet, by the time from which they may be taken."""
+        """Sorted set of the entries of batches that are no jobs yet, by the time from which they may be taken.
+
+        Under this name with `:stored` those whose photos are stored, with `:fed` the jobs that were made of entries.
+        """
         return f"{self.prefix}feed"
 
     def image(self, job_id: str) -> str:
@@ -106,6 +109,11 @@ class Keys:
     def result(self, job_id: str, fence: int) -> str:
         """Bytes of the result of one attempt; written once."""
         return f"{self.prefix}result:{job_id}:{fence}"
+
+    @property
+    def objects(self) -> str:
+        """Sorted set of all photos in the object store, by the time from which they may be deleted."""
+        return f"{self.prefix}objects"
 
     @property
     def outbox(self) -> str:
@@ -152,4 +160,5 @@ class Keys:
             self.delivery(""),
             self.deliveries(""),
             self.endpoint(""),
+            self.objects,
         ]

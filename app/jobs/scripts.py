@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
     "retire", "preview", "page", "reserve_key", "release_key", "batch_create", "batch_take",
-    "batch_refuse", "batch_defer", "batch_cancel", "batch_view",
-    "webhook_take", "webhook_settle",
+    "batch_refuse", "batch_defer", "batch_cancel", "batch_view", "batch_room",
+    "webhook_take", "webhook_settle", "objects_hold", "objects_take",
 )  # fmt: skip
 _PARTS = dict.fromkeys(("submit", "reserve_key", "release_key", "batch_create"), ("idempotency",))
 """Files that a script needs between the prelude and its own."""

@@ -5,28 +5,32 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import asdict
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, BinaryIO
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
 
 from app.api.batch_body import openapi_batch, openapi_batch_form, parse_entries, parse_shared
 from app.api.batch_schemas import BatchModel, EntryPageModel, batch_model, batch_path, entry_page
 from app.api.budget import UploadShare
 from app.api.deps import Services, ServicesDep, TenantDep
-from app.api.idempotency import fingerprint, read_key
+from app.api.idempotency import entry_parts, fingerprint, read_key, submission_parts
 from app.api.options import openapi_headers, openapi_parameters
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.upload import parse_photos, read_json
-from app.errors import BatchNotFoundError, InvalidRequestError, QueueMemoryError, UnsupportedMediaTypeError
-from app.jobs.batches import Batch, BatchEntry, new_batch_id
+from app.api.webhook_options import check_webhook
+from app.errors import BatchNotFoundError, InvalidRequestError, UnsupportedMediaTypeError
+from app.jobs.batch import Batch, BatchEntry, new_batch_id
 from app.jobs.idempotency import KeyUse
 
 router = APIRouter(tags=["batches"])
 
 MOST_ENTRIES = 1000
 _MAX_JSON_BYTES = 8 * 1024 * 1024
+_DIGEST_BYTES = 1024 * 1024
 _POLL_AFTER_S = 2
 _BATCH_ID = re.compile(r"[0-9a-f]{32}")
 _PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
@@ -45,7 +49,8 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _PROBLEM | {"description": "
         415: _PROBLEM | {"description": "The body is neither JSON nor a form."},
         422: _PROBLEM
         | {"description": "An option that is not valid, an unknown model, or an Idempotency-Key of another request."},
-        503: _PROBLEM | {"description": "No memory for the uploads, or the queue is not available; see Retry-After."},
+        503: _PROBLEM
+        | {"description": "No memory for the uploads, or the queue is full or not available; see Retry-After."},
     },
     openapi_extra={
         "parameters": [
@@ -65,70 +70,93 @@ async def restore_batch(request: Request, services: ServicesDep, tenant: TenantD
     """Accept many photos at once. They become jobs little by little; one that is refused does not harm the others."""
     key = read_key(request.headers.getlist("idempotency-key"))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    with services.uploads.share() as share:
+    with services.batch_uploads.share() as share:
         if kind == "application/json":
-            batch_id, is_new = await _accept_references(request, services, tenant, key, share)
+            batch, is_new = await _accept_references(request, services, tenant, key, share)
         elif kind == "multipart/form-data":
-            batch_id, is_new = await _accept_photos(request, services, tenant, key, share)
+            batch, is_new = await _accept_photos(request, services, tenant, key, share)
         else:
             raise UnsupportedMediaTypeError(
                 f"The content type is {kind[:64]!r}. Send application/json with `entries`, or a multipart/form-data "
                 "form with files `image`."
             )
     request.app.state.feeder.look()
-    headers = {"Location": batch_path(request, batch_id), "Retry-After": str(_POLL_AFTER_S)}
+    headers = {"Location": batch_path(request, batch.id), "Retry-After": str(_POLL_AFTER_S)}
     if not is_new:
         headers["Idempotent-Replayed"] = "true"
-    batch = await services.queue.batches.get(batch_id)
     return JSONResponse(batch_model(request, batch).model_dump(mode="json"), 202, headers=headers)
 
 
 async def _accept_references(
     request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
-) -> tuple[str, bool]:
-    body = await read_json(request, _MAX_JSON_BYTES, share)
-    most = services.settings.max_batch_entries
-    entries = parse_entries(body, request.query_params.multi_items(), services.model_names, most)
+) -> tuple[Batch, bool]:
+    settings, batches = services.settings, services.queue.batches
+    body = await read_json(request, _MAX_JSON_BYTES, share, settings.upload_timeout_s)
+    query, most = request.query_params.multi_items(), settings.max_batch_entries
+    # In a thread, as all that takes long for large batches: this loop answers everybody.
+    entries = await to_thread.run_sync(parse_entries, body, query, services.model_names, most)
+    for index, entry in enumerate(entries):
+        check_webhook(entry.webhook, services.fetcher.pinned, f"entries[{index}].webhook")
     use = None
     if key is not None:
-        use = KeyUse.of(tenant, key, fingerprint("/restore/batch", [asdict(entry) for entry in entries]))
+        asked = await to_thread.run_sync(fingerprint, "/restore/batch", [entry_parts(entry) for entry in entries])
+        use = KeyUse.of(tenant, key, asked)
     async with services.queue.idempotency.held(use) as earlier:
         if earlier is not None:
-            return earlier, False
-        return await services.queue.batches.create(new_batch_id(), tenant, _now_ms(), entries, use), True
+            return await batches.get(earlier), False
+        created_ms = _now_ms()
+        batch_id, is_new = await batches.create(new_batch_id(), tenant, created_ms, entries, use)
+        return await _accepted(services, batch_id, tenant, created_ms, len(entries), is_new)
 
 
 async def _accept_photos(
     request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
-) -> tuple[str, bool]:
-    """Store the photos of a form, then create the batch: what is stored without one goes by itself."""
+) -> tuple[Batch, bool]:
     settings, batches = services.settings, services.queue.batches
     most = settings.max_batch_entries
-    limits = (settings.max_upload_bytes, settings.upload_memory_bytes, most)
-    async with parse_photos(request, *limits, share) as (photos, fields):
+    limits = (settings.max_upload_bytes, services.batch_uploads.max_bytes, most)
+    async with parse_photos(request, *limits, share, settings.upload_timeout_s) as (photos, fields):
         if not photos:
             raise InvalidRequestError(f"The form has no file `image`. Send 1 to {most} photos in fields of that name.")
         wanted = parse_shared(request.query_params.multi_items(), fields, services.model_names)
+        check_webhook(wanted.webhook, services.fetcher.pinned)
         use = None
         if key is not None:
-            digests = []
-            for photo in photos:
-                digests.append(hashlib.sha256(await photo.read()).hexdigest())
-                await photo.seek(0)
-            asked = fingerprint("/restore/batch", asdict(wanted), digests)
-            use = KeyUse.of(tenant, key, asked)
+            digests = [await to_thread.run_sync(_digest, photo.file) for photo in photos]
+            use = KeyUse.of(tenant, key, fingerprint("/restore/batch", submission_parts(wanted), digests))
         async with services.queue.idempotency.held(use) as earlier:
             if earlier is not None:
-                return earlier, False
-            batch_id, indexes = new_batch_id(), range(len(photos))
-            try:
-                for index, photo in zip(indexes, photos, strict=True):
-                    await batches.store(batch_id, index, await photo.read())
-                entries = [BatchEntry(wanted.options, metadata=wanted.metadata) for _ in photos]
-                return await batches.create(batch_id, tenant, _now_ms(), entries, use), True
-            except QueueMemoryError:
-                await batches.discard(batch_id, indexes)
-                raise
+                return await batches.get(earlier), False
+            entries = [BatchEntry(wanted.options, metadata=wanted.metadata, webhook=wanted.webhook) for _ in photos]
+            created_ms, total_bytes = _now_ms(), sum(photo.size or 0 for photo in photos)
+            batch_id, is_new = await batches.create_stored(
+                new_batch_id(), tenant, created_ms, entries, _contents(photos), total_bytes, use
+            )
+            return await _accepted(services, batch_id, tenant, created_ms, len(entries), is_new)
+
+
+async def _accepted(
+    services: Services, batch_id: str, tenant: str, created_ms: int, total: int, is_new: bool
+) -> tuple[Batch, bool]:
+    """Give a batch that was just accepted, or before under the same key."""
+    if not is_new:
+        return await services.queue.batches.get(batch_id), False
+    # Not asked for: that could fail, and a caller who is told that a batch failed sends all its photos again.
+    return Batch.new(batch_id, tenant, created_ms, total), True
+
+
+def _digest(file: BinaryIO) -> str:
+    """Give the SHA-256 of a file as hexadecimal digits, and go back to its beginning."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_DIGEST_BYTES):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+async def _contents(photos: Sequence[UploadFile]) -> AsyncIterator[bytes]:
+    for photo in photos:
+        yield await photo.read()
 
 
 def _now_ms() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -24,6 +25,7 @@ from app.api.problems import MEDIA_TYPE, Problem, error_response
 from app.api.results import failure_status, missing_result_error, result_response
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model, job_path
 from app.api.upload import read_upload
+from app.api.webhook_options import check_webhook
 from app.errors import JobFailedError, QueueUnavailableError
 from app.jobs.idempotency import KeyUse
 from app.jobs.job import Job
@@ -102,12 +104,16 @@ async def _submit(request: Request, services: Services, tenant: str) -> tuple[Jo
     """
     key = read_key(request.headers.getlist("idempotency-key"))
     with services.uploads.share() as share:
-        upload = await read_upload(request, services.settings.max_upload_bytes, share)
+        settings = services.settings
+        upload = await read_upload(request, settings.max_upload_bytes, share, settings.upload_timeout_s)
         submission = parse_submission(request.query_params.multi_items(), upload.fields)
         check_model(submission.options.model, services.model_names)
+        check_webhook(submission.webhook, services.fetcher.pinned)
         use = None
         if key is not None:
-            asked = fingerprint("/restore", submission_parts(submission), upload.image, upload.mask)
+            # In a thread: the digest of a large photo takes long, and this loop answers everybody.
+            parts = (submission_parts(submission), upload.image, upload.mask)
+            asked = await to_thread.run_sync(fingerprint, "/restore", *parts)
             use = KeyUse.of(tenant, key, asked)
         async with services.queue.idempotency.held(use) as earlier:
             if earlier is not None:

@@ -6,7 +6,7 @@ end
 local left = redis.call("HKEYS", BATCH .. id .. ":entries")
 redis.call("UNLINK", BATCH .. id .. ":entries") -- first: works at the memory limit too, see the prelude
 for _, index in ipairs(left) do
-  redis.call("ZREM", FEED, id .. ":" .. index)
+  unfeed(id, index)
 end
 redis.call("HSET", BATCH .. id, "cancel_requested", 1)
 return left

@@ -1,7 +1,7 @@
 -- Ends an entry that never becomes a job. Args: batch id, index, error, webhook or "", its events. Gives 0 when it was
 -- settled before.
 local id, index = arg(1), arg(2)
-redis.call("ZREM", FEED, id .. ":" .. index)
+unfeed(id, index)
 local entry = redis.call("HGET", BATCH .. id .. ":entries", index)
 if redis.call("HDEL", BATCH .. id .. ":entries", index) == 0 then
   return 0

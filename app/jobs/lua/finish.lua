@@ -10,6 +10,10 @@ local job = load_held(arg(1), arg(2), arg(3))
 if not job then
   return 0
 end
+local result = job.id .. ":" .. job.attempt
+if arg(9) == "" and not is_kept(RESULT .. result, "result:" .. result) then
+  return 0 -- deleted since it was stored: nobody could read it
+end
 drop_entry(job.priority, job.entry)
 if job.cancel_requested then
   conclude(job, "canceled") -- who asked to cancel wants no result kept
@@ -18,7 +22,7 @@ end
 local key = JOB .. job.id
 if arg(9) ~= "" then
   redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
-  redis.call("SET", RESULT .. job.id .. ":" .. job.attempt, arg(9), "PX", RESULT_MS)
+  redis.call("SET", RESULT .. result, arg(9), "PX", RESULT_MS)
 end
 redis.call("HDEL", key, "error_code", "error_detail") -- of an earlier attempt
 local fields = { "result_media_type", arg(4), "findings", arg(6), "steps_total", arg(7), "step", arg(7) }

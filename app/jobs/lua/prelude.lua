@@ -11,7 +11,10 @@ local DEAD, NOTICES, WORKERS = KEYS[5], KEYS[6], KEYS[7]
 local JOB, EVENTS, IMAGE, MASK, RESULT, LISTEN = KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local LISTED, UNLIST, NEWS, KEY = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 local BATCH, FEED = KEYS[18], KEYS[19]
+-- Of the feed: entries whose photos are stored, and the jobs that were made of entries (some may wait no longer).
+local STORED, FED = FEED .. ":stored", FEED .. ":fed"
 local OUTBOX, DELIVERY, DELIVERIES, ENDPOINT = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
+local OBJECTS = KEYS[24]
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
@@ -129,6 +132,29 @@ local function tell(event, subject, batch, tenant, url, events, about)
   redis.call("ZADD", OUTBOX, NOW, endpoint .. ":" .. id)
 end
 
+-- Photos in an object store, where Redis cannot delete them itself. OBJECTS has every one of them ("image:ID", "mask:ID",
+-- "result:ID:FENCE") by the time from which it may be deleted, and had it before the object was written; who deletes
+-- them is `app.jobs.objects`. Without an object store the set is empty, and changing what is in it (XX) does nothing.
+local UPLOAD_GRACE_MS = 10000 -- a crash of Redis may forget its last second, and then a job that had ended runs again
+
+local function is_kept(key, member)
+  return redis.call("EXISTS", key) == 1 or redis.call("ZSCORE", OBJECTS, member) ~= false
+end
+
+-- Keeps photo and mask for as long as the job needs them. Works at the memory limit too.
+local function keep_upload(id)
+  redis.call("PERSIST", IMAGE .. id)
+  redis.call("PERSIST", MASK .. id)
+  redis.call("ZADD", OBJECTS, "XX", "+inf", "image:" .. id, "+inf", "mask:" .. id)
+end
+
+-- Works at the memory limit too.
+local function drop_upload(id)
+  redis.call("UNLINK", IMAGE .. id, MASK .. id)
+  local due = NOW + UPLOAD_GRACE_MS
+  redis.call("ZADD", OBJECTS, "XX", due, "image:" .. id, due, "mask:" .. id)
+end
+
 -- Notes that a running job has ended, for `app.jobs.pace`: decayed sums of the ends, and of the times between them, while
 -- jobs waited. Longer breaks (of the whole service) count as ten minutes. After ZREM from the depth.
 local PACE = NOTICES .. ":pace"
@@ -151,7 +177,7 @@ end
 local function conclude(job, state, fields)
   local key = JOB .. job.id
   local keep_ms = RECORD_MS
-  redis.call("UNLINK", IMAGE .. job.id, MASK .. job.id)
+  drop_upload(job.id)
   drop_preview(job.id)
   redis.call("HSET", key, "state", state, "finished_ms", NOW, unpack(fields or {}))
   redis.call("HDEL", key, "owner")
@@ -159,6 +185,7 @@ local function conclude(job, state, fields)
     keep_ms = RECORD_MS + RESULT_MS
     redis.call("HSET", key, "expires_ms", NOW + RESULT_MS)
     redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
+    redis.call("ZADD", OBJECTS, "XX", NOW + RESULT_MS, "result:" .. job.id .. ":" .. job.attempt)
   end
   redis.call("ZREM", QUEUED[job.priority], job.id)
   if job.state == "running" then
@@ -221,8 +248,9 @@ local function is_settled(id, fence, state)
 end
 
 -- Whether new jobs must wait because memory is short: above this share of Redis' limit (1 = all of it), the rest is
--- for results. False where there is no limit, or where asking is forbidden.
-local function is_memory_short(share)
+-- for results. With `more_bytes`, whether it would be with that many more. False where there is no limit, or where
+-- asking is forbidden.
+local function is_memory_short(share, more_bytes)
   local info = redis.pcall("INFO", "memory")
   if type(info) ~= "string" then
     return false
@@ -231,5 +259,17 @@ local function is_memory_short(share)
     return tonumber(string.match(info, name .. ":(%d+)") or "0")
   end
   local limit = number("maxmemory")
-  return limit > 0 and number("used_memory") - number("mem_not_counted_for_evict") > limit * share
+  local used = number("used_memory") - number("mem_not_counted_for_evict")
+  return limit > 0 and used + (more_bytes or 0) > limit * share
+end
+
+-- Takes an entry of a batch out of the feed.
+local function unfeed(batch, index)
+  redis.call("ZREM", FEED, batch .. ":" .. index)
+  redis.call("ZREM", STORED, batch .. ":" .. index)
+end
+
+-- Number of entries of all batches that are no jobs yet.
+local function entries_waiting()
+  return redis.call("ZCARD", FEED) + redis.call("ZCARD", STORED)
 end

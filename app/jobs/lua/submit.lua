@@ -12,11 +12,10 @@ local queued = redis.call("ZCARD", QUEUED.interactive) + redis.call("ZCARD", QUE
 -- belongs to a job that has ended.
 local state = redis.call("HGET", JOB .. id, "state")
 if state == "queued" or state == "running" then
-  redis.call("PERSIST", IMAGE .. id)
-  redis.call("PERSIST", MASK .. id)
+  keep_upload(id)
   return { "known", queued }
 elseif state then
-  redis.call("UNLINK", IMAGE .. id, MASK .. id)
+  drop_upload(id)
   return { "known", queued }
 end
 local key, fingerprint, token, key_ms = arg(6), arg(7), arg(8), arg(9)
@@ -30,7 +29,7 @@ local batch, index = arg(10), arg(11)
 if batch ~= "" and redis.call("HEXISTS", BATCH .. batch .. ":entries", index) == 0 then
   return { "gone", queued }
 end
-if redis.call("EXISTS", IMAGE .. id) == 0 then
+if not is_kept(IMAGE .. id, "image:" .. id) then
   return { "lost", queued }
 end
 if queued >= bound then
@@ -46,8 +45,7 @@ for i = 20, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
-redis.call("PERSIST", IMAGE .. id)
-redis.call("PERSIST", MASK .. id)
+keep_upload(id)
 local entry = redis.call("XADD", STREAM[priority], "*", "job", id)
 -- By this clock, which claims read too: created_ms is by the clock of the API's machine.
 redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, "accepted_ms", NOW, unpack(fields))
@@ -60,7 +58,8 @@ end
 if batch ~= "" then
   redis.call("HDEL", BATCH .. batch .. ":entries", index)
   redis.call("HSET", BATCH .. batch, "job:" .. index, id)
-  redis.call("ZREM", FEED, batch .. ":" .. index)
+  redis.call("ZADD", FED, created_ms, id)
+  unfeed(batch, index)
 end
 emit(id, "state", { state = "queued", attempt = 0 })
 return { "ok", queued + 1 }

@@ -1,0 +1,7 @@
+-- Notes photos before they go into the object store. Args: milliseconds from which on they may be deleted unless a job
+-- needs them, then the photos as OBJECTS has them.
+local due = NOW + tonumber(arg(1))
+for i = 9, #ARGV do
+  redis.call("ZADD", OBJECTS, "GT", due, ARGV[i]) -- GT: one that a job needs stays as it is
+end
+return 1
