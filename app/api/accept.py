@@ -73,4 +73,5 @@ async def make_job(
         priority=submission.priority,
         metadata=submission.metadata,
         batch_id=batch_id,
+        webhook=submission.webhook,
     )

@@ -7,21 +7,28 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import FastAPI
 
 from app.access.openness import explain
 from app.api.access import AccessGate
-from app.api.deps import make_services
+from app.api.deps import Services, make_services
 from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
-from app.api.routes import batch, events, health, jobs, models, page, restore
+from app.api.routes import batch, deliveries, events, health, jobs, models, page, restore
+from app.api.schemas import job_model_under
+from app.api.webhook_docs import describe_webhooks
 from app.errors import QueueUnavailableError
 from app.fetch.fetcher import ImageFetcher
+from app.jobs.job import Job
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.settings import Settings
+from app.webhooks.policy import WebhookPolicy
+from app.webhooks.sender import WebhookSender
+from app.webhooks.signing import WebhookSecrets
 
 logger = logging.getLogger("app.api")
 
@@ -52,11 +59,13 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
         app.state.services = make_services(settings, queue, fetcher)
         logger.info("%s", explain(settings.host, settings.open_access))
         app.state.feeder = feeder = BatchFeeder(app.state.services)
-        running = [asyncio.create_task(_prepare(queue)), asyncio.create_task(feeder.run())]
+        sender = _make_sender(settings, app.state.services)
+        running = [asyncio.create_task(part) for part in (_prepare(queue), feeder.run(), sender.run())]
         try:
             yield
         finally:
             feeder.stop()
+            sender.stop()
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
@@ -75,9 +84,21 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     describe_errors_as_problems(app)
     app.add_middleware(AccessGate)
     app.add_middleware(RequestEnvelope)  # the last one is the outermost
-    for routes in (restore, batch, jobs, events, models, health, page):
+    for routes in (restore, batch, jobs, events, deliveries, models, health, page):
         app.include_router(routes.router)
+    describe_webhooks(app)
     return app
+
+
+def _make_sender(settings: Settings, services: Services) -> WebhookSender:
+    """Make what sends webhooks from this process."""
+    prefix = settings.public_url.rstrip("/")
+
+    def describe(job: Job) -> dict[str, Any]:
+        return job_model_under(prefix, job).model_dump(mode="json")
+
+    secrets, policy = WebhookSecrets.parse(settings.webhook_secrets), WebhookPolicy.of(settings)
+    return WebhookSender(services.queue.outbox, services.fetcher.pinned, secrets, policy, describe, prefix)
 
 
 async def _prepare(queue: JobQueue) -> None:

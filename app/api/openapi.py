@@ -46,6 +46,9 @@ def _correct(schema: dict[str, Any]) -> None:
                 str(status): _describe(path, status, errors_of(name), entries, said.get(str(status)))
                 for status in sorted({item.status for item in errors_of(name)})
             }
+    for operations in schema.get("webhooks", {}).values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)  # those are the receiver's own answers
     for framework in _FRAMEWORK_SCHEMAS:
         schema["components"]["schemas"].pop(framework, None)
 

@@ -59,6 +59,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "GET /jobs/{job_id}": ("job_not_found", *_QUEUE),
     "DELETE /jobs/{job_id}": ("job_not_found", *_WRITES),
     "GET /jobs/{job_id}/events": ("job_not_found", "invalid_option", "too_many_streams", *_QUEUE),
+    "GET /jobs/{job_id}/deliveries": ("job_not_found", *_QUEUE),
     "GET /jobs/{job_id}/result": (
         "job_not_found",
         "not_acceptable",

@@ -5,6 +5,7 @@ from app.client.documents import Event, JobsPage, RemoteJob
 from app.client.errors import RemoteError, ServiceUnreachableError, WaitTimeoutError, error_of
 from app.client.retries import Retries
 from app.client.sync import VlmirClient
+from app.client.webhooks import WebhookEvent, WebhookVerificationError, verify_webhook
 
 __all__ = [
     "AsyncVlmirClient",
@@ -16,5 +17,8 @@ __all__ = [
     "ServiceUnreachableError",
     "VlmirClient",
     "WaitTimeoutError",
+    "WebhookEvent",
+    "WebhookVerificationError",
     "error_of",
+    "verify_webhook",
 ]
