@@ -75,10 +75,11 @@ class TileForward:
         """
         if not self._has_graphs or full_precision:
             return self._predict(batch, half=self._device.type == "cuda" and not full_precision)
-        captured = self._captured.get(batch.shapes)
-        if captured is None:
-            captured = self._captured[batch.shapes] = self._capture(batch)
-        return captured.replay(batch)
+        with torch.cuda.device(self._device):  # streams, pools and graphs are made on the current device
+            captured = self._captured.get(batch.shapes)
+            if captured is None:
+                captured = self._captured[batch.shapes] = self._capture(batch)
+            return captured.replay(batch)
 
     def forget_graphs(self) -> None:
         """Give back the memory of all captured graphs; they are captured anew when needed."""
@@ -103,7 +104,8 @@ class TileForward:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # only this thread's calls are recorded: others may copy photos meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, stream=side_stream, capture_error_mode="thread_local"):
             output = self._predict(inputs, half=True)
         return _CapturedForward(graph, inputs, output)
 

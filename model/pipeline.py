@@ -32,7 +32,8 @@ from model.vlm.vision_language import VisionLanguageModel
 
 __all__ = ["Analysis", "Finding", "Observation", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
-_STRIP_ROWS = 16  # strips of whole-photo arithmetic stay in the cache: noise of 24 megapixels in 1.6 s, not 11
+_STRIP_ROWS = 16  # on a CPU whole-photo arithmetic stays in the cache: noise of 24 megapixels in 1.6 s, not 11
+_STRIP_PIXELS = 2**21  # elsewhere few launches count, and that some 200 MB at a time are enough for them
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
@@ -257,7 +258,7 @@ class Restorer:
         grid = TileGrid.cover(height, width, tile, self.config.overlap_px, JPEG_BLOCK)
         noisy = torch.empty_like(degraded)
         level = self.config.diffusion.noise_level / 255
-        for rows in _strips(degraded.shape[1]):
+        for rows in _strips(degraded):
             part = slice(rows.start, rows.stop)
             noise = pixel_noise(seed, 0, rows, degraded.shape[2], self.device)
             noisy[:, part] = degraded[:, part] + level * noise
@@ -309,12 +310,14 @@ class Restorer:
     def finish_step(self, state: RestorationState) -> None:
         """After every tile of a step: blend, then one scheduler step on the whole photo.
 
+        Where this fails, for want of memory for instance, a second call goes on where the first one stopped.
+
         Raises:
             RuntimeError: Tiles of this step are missing, or no step is left.
         """
         estimate = state.normalize_estimate()
         if state.next_timestep > 0:
-            for rows in _strips(estimate.shape[1]):
+            for rows in _strips(estimate, state.stepped_rows):
                 part = slice(rows.start, rows.stop)
                 noise = None
                 if self.scheduler.stochastic:
@@ -329,6 +332,7 @@ class Restorer:
                     return_dict=False,
                 )
                 state.noisy[:, part] = stepped[0][0]
+                state.stepped_rows = rows.stop
         state.start_step()
 
     @torch.inference_mode()
@@ -384,5 +388,8 @@ class Restorer:
         return self.finish(state)
 
 
-def _strips(height: int) -> Iterable[range]:
-    return (range(top, min(top + _STRIP_ROWS, height)) for top in range(0, height, _STRIP_ROWS))
+def _strips(photo: torch.Tensor, first: int = 0) -> Iterable[range]:
+    """Rows of a photo (3, H, W) from `first` on, in strips that suit its device."""
+    height, width = photo.shape[1:]
+    rows = _STRIP_ROWS if photo.device.type == "cpu" else max(_STRIP_ROWS, _STRIP_PIXELS // width)
+    return (range(top, min(top + rows, height)) for top in range(first, height, rows))

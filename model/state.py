@@ -70,6 +70,8 @@ class RestorationState:
         self._times = torch.tensor(timesteps, device=degraded.device)
         self.estimate = torch.zeros_like(degraded)  # sum of weighted tile predictions, then x0_hat
         self.missing = set(range(len(grid)))
+        self.stepped_rows = 0  # rows of `noisy` that belong to the next step already
+        self._is_normalized = False
         side = taper(grid.tile_px, overlap_px)
         self.window = (side[:, None] * side[None, :]).to(degraded.device)
         self._row_sums = weight_sums(grid.tops, degraded.shape[1], side).to(degraded.device)
@@ -135,7 +137,7 @@ class RestorationState:
         self.missing.discard(index)
 
     def normalize_estimate(self) -> torch.Tensor:
-        """Turn the weighted sum into x0_hat, in place, once every tile is in.
+        """Turn the weighted sum into x0_hat, in place, once every tile is in; a second call changes nothing.
 
         Raises:
             RuntimeError: Tiles of this step are missing, or no step is left.
@@ -143,15 +145,23 @@ class RestorationState:
         self._check_left()
         if self.missing:
             raise RuntimeError(f"step {self.step}: {len(self.missing)} of {self.tiles} tiles were not predicted yet")
-        self.estimate.div_(self._row_sums[:, None]).div_(self._column_sums)
+        if not self._is_normalized:
+            self.estimate.div_(self._row_sums[:, None]).div_(self._column_sums)
+            self._is_normalized = True
         return self.estimate
 
     def start_step(self) -> None:
         """Go on to the next step: no tile predicted yet."""
         self.step += 1
         if not self.is_done:
-            self.estimate.zero_()
-            self.missing = set(range(len(self.grid)))
+            self.restart_step()
+
+    def restart_step(self) -> None:
+        """Forget the predictions of the present step, which must not have moved the state yet."""
+        self.estimate.zero_()
+        self.missing = set(range(len(self.grid)))
+        self.stepped_rows = 0
+        self._is_normalized = False
 
     def _check_left(self) -> None:
         if self.is_done:

@@ -21,12 +21,15 @@ def pixel_noise(seed: int, step: int, rows: range, width: int, device: torch.dev
         step: Index of the denoising step (0 = start state).
         rows: Absolute row numbers.
         width: Columns 0..width-1 are produced.
-        device: Where to compute.
+        device: Where the noise is wanted, and computed unless the device has no float64 (Apple's GPUs): then the CPU
+            computes it, so that it is the same noise.
     """
+    if torch.device(device).type == "mps":
+        return pixel_noise(seed, step, rows, width).to(device)
     key = _mix_int(_mix_int(seed & _MASK) ^ (seed >> 32) ^ _mix_int(step + 0x51ED27))
     row = torch.arange(rows.start, rows.stop, device=device).view(1, -1, 1)
     column = torch.arange(width, device=device).view(1, 1, -1)
-    channel = torch.tensor([_mix_int(key + index) for index in range(3)], device=device).view(3, 1, 1)
+    channel = _mix((torch.arange(3, device=device) + key) & _MASK).view(3, 1, 1)  # no copy that the host waits for
     counter = _mix((_mix(row ^ channel) + column * 2) & _MASK)
     uniform = (counter.double() + 1) / 2**32  # (0, 1]: the logarithm stays finite
     angle = _mix(counter ^ 0x2545F491).double() * (2 * math.pi / 2**32)

@@ -49,6 +49,7 @@ class MeanRevertingScheduler(SchedulerMixin, ConfigMixin):
         self.mean_weights = get_mean_weights(num_train_timesteps, schedule, final_mean)
         self.noise_level = noise_level / 255
         self.stochastic = stochastic
+        self._jumps: dict[tuple[int, int], tuple[float, float, float]] = {}
         self.num_inference_steps: int | None = None
         self.timesteps = torch.arange(num_train_timesteps, 0, -1)
 
@@ -102,20 +103,38 @@ class MeanRevertingScheduler(SchedulerMixin, ConfigMixin):
             ShapeError: A sample does not go backwards in time or leaves the bridge, or a stochastic step came without
                 noise.
         """
-        t = self._times(timestep, sample)
-        s = self._next_times(t) if previous_timestep is None else self._times(previous_timestep, sample)
-        if not bool(((s < t) & (s >= 0) & (t < len(self.mean_weights))).all()):
-            raise ShapeError(
-                f"timesteps {t.tolist()} -> {s.tolist()}: every sample must go to an earlier time, "
-                f"within 0..{len(self.mean_weights) - 1}"
-            )
-        c_state, c_clean, std = get_jump(self._weights(t, sample), self._weights(s, sample), self.noise_level)
+        c_state, c_clean, std = self._jump(timestep, previous_timestep, sample)
         state = degraded + c_state * (sample - degraded) + c_clean * (model_output - degraded)
         if self.stochastic:
             if noise is None:
                 raise ShapeError("a stochastic step needs noise of the sample's shape (see model.diffusion.noise)")
             state = state + std * noise
         return MeanRevertingOutput(prev_sample=state) if return_dict else (state,)
+
+    def _jump(
+        self, timestep: torch.Tensor | int, previous_timestep: torch.Tensor | int | None, sample: torch.Tensor
+    ) -> tuple[torch.Tensor | float, torch.Tensor | float, torch.Tensor | float]:
+        """Coefficients as tensors that fit the sample, or as numbers where all samples make the same jump."""
+        if not isinstance(timestep, int) or not isinstance(previous_timestep, int):
+            return self._coefficients(timestep, previous_timestep, sample)
+        known = self._jumps.get((timestep, previous_timestep))
+        if known is None:
+            c_state, c_clean, std = self._coefficients(timestep, previous_timestep, torch.empty(1))
+            # numbers reach a device with the launch, where tensors would be copied there strip by strip
+            known = self._jumps[timestep, previous_timestep] = float(c_state), float(c_clean), float(std)
+        return known
+
+    def _coefficients(
+        self, timestep: torch.Tensor | int, previous_timestep: torch.Tensor | int | None, like: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        t = self._times(timestep, like)
+        s = self._next_times(t) if previous_timestep is None else self._times(previous_timestep, like)
+        if not bool(((s < t) & (s >= 0) & (t < len(self.mean_weights))).all()):
+            raise ShapeError(
+                f"timesteps {t.tolist()} -> {s.tolist()}: every sample must go to an earlier time, "
+                f"within 0..{len(self.mean_weights) - 1}"
+            )
+        return get_jump(self._weights(t, like), self._weights(s, like), self.noise_level)
 
     def _times(self, timestep: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(timestep, dtype=torch.long).reshape(-1).expand(like.shape[0])

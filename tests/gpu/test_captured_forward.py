@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from model.config import load_config
+from model.diffusion.context import Context
 from model.forward import TileForward
 from model.pipeline import Restorer
 from tests.unit.model.test_forward import random_batch
@@ -30,3 +33,32 @@ def test_graphs_come_back_after_their_memory_was_given_back() -> None:
     first = restorer.forward(batch).clone()
     restorer.forward.forget_graphs()
     torch.testing.assert_close(restorer.forward(batch), first, rtol=0, atol=1 / 255)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_graphs_are_captured_on_the_device_of_the_model_whatever_the_current_one() -> None:
+    restorer = Restorer.random(load_config("tiny"), device="cuda:1")
+    eager = TileForward(restorer.network, restorer.device, graphs=False)
+    with torch.cuda.device(0):
+        for size in (2, 4):
+            batch = random_batch(restorer, size, size)
+            result = restorer.forward(batch)
+            assert result.device.index == 1
+            torch.testing.assert_close(result, eager(batch), rtol=0, atol=1 / 255)
+
+
+def test_whole_photo_steps_in_large_strips_give_what_small_ones_give() -> None:
+    here, there = (Restorer.random(load_config("tiny"), device=device) for device in ("cpu", "cuda"))
+    image = torch.rand(1, 3, 100, 120, generator=torch.Generator().manual_seed(0))
+    analysis = here.analyze(image)
+    context = Context(*(tensor.cuda() for tensor in (analysis.context.tokens, analysis.context.embedding)))
+    states = [
+        here.begin(image.clone(), analysis, steps=3, seed=5),
+        there.begin(image.clone(), dataclasses.replace(analysis, context=context), steps=3, seed=5),
+    ]
+    torch.testing.assert_close(states[1].noisy.cpu(), states[0].noisy, rtol=0, atol=1e-5)
+    for restorer, state in zip((here, there), states, strict=True):
+        state.estimate.copy_(state.degraded * state.weight_sums[0][:, None] * state.weight_sums[1])
+        state.missing.clear()
+        restorer.finish_step(state)
+    torch.testing.assert_close(states[1].noisy.cpu(), states[0].noisy, rtol=0, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from model.config import QUALITIES
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
-from model.pipeline import RestorationState, Restorer, list_models
+from model.pipeline import RestorationState, Restorer, _strips, list_models
 from tests.unit.model.samples import generator, photo
 
 
@@ -329,3 +330,41 @@ def test_holes_are_found_without_a_mask_when_the_findings_say_so(restorer: Resto
     assert float(found.mask.mean()) < 0.12
     unlikely = tuple(dataclasses.replace(item, probability=0.1) for item in analysis.findings)
     assert restorer.begin(image, dataclasses.replace(analysis, findings=unlikely), steps=1).mask is None
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_a_step_that_stopped_half_way_goes_on_where_it_stopped(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch, stochastic: bool
+) -> None:
+    config = dataclasses.replace(
+        restorer.config, diffusion=dataclasses.replace(restorer.config.diffusion, stochastic=stochastic)
+    )
+    mine = Restorer(config, restorer.guidance, restorer.network)
+    image = photo(70, 80)
+    expected = mine.restore(image.clone(), steps=2, seed=3).image
+    state = mine.begin(image.clone(), mine.analyze(image), steps=2, seed=3)
+    calls, step = [], mine.scheduler.step
+
+    def run_out(*given: Any, **named: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return step(*given, **named)
+
+    monkeypatch.setattr(mine.scheduler, "step", run_out)
+    mine.forward_tiles([(state, index) for index in range(state.tiles)])
+    with pytest.raises(torch.OutOfMemoryError):
+        mine.finish_step(state)
+    mine.finish_step(state)
+    assert len(calls) == 1 + -(-state.noisy.shape[1] // 16)  # no strip twice
+    mine.forward_tiles([(state, index) for index in range(state.tiles)])
+    mine.finish_step(state)
+    assert torch.equal(mine.finish(state).image, expected)
+
+
+def test_strips_suit_the_device() -> None:
+    for photo_, count in ((torch.empty(3, 100, 8), 7), (torch.empty(3, 6000, 4000, device="meta"), 12)):
+        rows = [row for strip in _strips(photo_) for row in strip]
+        assert rows == list(range(photo_.shape[1]))
+        assert len(list(_strips(photo_))) == count
+    assert [strip.start for strip in _strips(torch.empty(3, 100, 8), 64)] == [64, 80, 96]

@@ -90,3 +90,15 @@ def test_nothing_is_added_to_a_state_that_is_done() -> None:
 def test_memory_is_counted_with_the_mask() -> None:
     assert build().state_bytes == 3 * 3 * 40 * 50 * 4
     assert build(mask=torch.zeros(1, 40, 50)).state_bytes == 10 * 40 * 50 * 4
+
+
+def test_a_step_that_is_restarted_or_normalized_twice_is_the_same() -> None:
+    state, image = build(), photo(40, 50, 3)[0]
+    predict(state, torch.zeros_like(image))
+    state.normalize_estimate()
+    state.restart_step()
+    assert state.missing == set(range(state.tiles))
+    predict(state, image)
+    once = state.normalize_estimate().clone()
+    assert torch.equal(state.normalize_estimate(), once)
+    torch.testing.assert_close(once, image)

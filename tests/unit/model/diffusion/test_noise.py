@@ -55,3 +55,15 @@ def test_other_seeds_and_steps_give_unrelated_noise(other: tuple[int, int]) -> N
 
 def test_the_same_noise_again() -> None:
     assert torch.equal(pixel_noise(7, 0, range(200), 300), WHOLE)
+
+
+def test_a_device_without_float64_gets_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[str] = []
+
+    def place(tensor: torch.Tensor, device: str) -> torch.Tensor:
+        placed.append(device)
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", place)
+    assert torch.equal(pixel_noise(7, 0, range(200), 300, "mps"), WHOLE)
+    assert placed == ["mps"]

@@ -144,3 +144,18 @@ def test_configuration_survives_saving(tmp_path: Path) -> None:
 def test_states_are_given_to_the_network_as_they_are() -> None:
     scheduler = MeanRevertingScheduler()
     assert scheduler.scale_model_input(CLEAN, 5) is CLEAN
+
+
+def test_numbers_give_the_bits_that_tensors_give() -> None:
+    scheduler, eps = MeanRevertingScheduler(stochastic=True), noise(2)
+    for t, s in ((100, 50), (50, 0), (37, 36), (100, 50)):
+        times = torch.full((3,), t), torch.full((3,), s)
+        assert torch.equal(jump(scheduler, t, s, eps=eps), jump(scheduler, *times, eps=eps))
+
+
+@pytest.mark.parametrize(("t", "s"), [(50, 50), (20, 60), (101, 50), (50, -1)])
+def test_numbers_that_do_not_go_backwards_are_refused_each_time(t: int, s: int) -> None:
+    scheduler = MeanRevertingScheduler()
+    for _ in range(2):
+        with pytest.raises(ShapeError, match="must go to an earlier time"):
+            jump(scheduler, t, s)
