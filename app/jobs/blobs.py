@@ -15,13 +15,24 @@ class BlobStore:
 
     Args:
         redis: Client that gives bytes (no `decode_responses`).
+
+    Attributes:
+        part_bytes: Bytes that are best read at a time, or None where it does not matter.
     """
+
+    part_bytes: int | None = None
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def put(self, name: str, data: bytes, ttl_s: int) -> None:
+    async def put(self, name: str, data: bytes, ttl_s: int, media_type: str | None = None) -> None:
         """Store bytes for `ttl_s` seconds, replacing what has the name.
+
+        Args:
+            name: The name.
+            data: The bytes.
+            ttl_s: How long.
+            media_type: What they are, for stores that tell others than this service.
 
         Raises:
             QueueUnavailableError: Redis cannot be reached or has no memory left.
@@ -54,10 +65,15 @@ class BlobStore:
         data: bytes = await call(self._redis, "GETRANGE", name, start, stop - 1)
         return data
 
-    async def delete(self, *names: str) -> None:
-        """Delete what is there of the names.
+    async def delete(self, *names: str) -> bool:
+        """Delete what is there of the names; gives whether all is gone now.
 
         Raises:
             QueueUnavailableError: Redis cannot be reached.
         """
         await call(self._redis, "UNLINK", *names)
+        return True
+
+    async def signed(self, name: str, seconds: int) -> str | None:
+        """Give a link by which anybody can get the bytes for a time, or None where there is none to give."""
+        return None

@@ -14,6 +14,7 @@ from app.jobs.connection import call
 from app.jobs.directory import server_ms
 from app.jobs.job import PRIORITIES
 from app.jobs.keys import GROUP
+from app.jobs.objects import ObjectBlobStore
 from app.jobs.pace import Pace
 from app.jobs.scripts import Scripts
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from app.jobs.job import Job
     from app.jobs.keys import Keys
+    from app.storage.objects import ObjectStore
 
 
 class QueueParts:
@@ -31,14 +33,17 @@ class QueueParts:
         redis: Client made by `app.jobs.connection.connect`.
         keys: Names of the keys.
         policy: Times and bounds; None gives the defaults.
+        objects: Where photos are kept; None keeps them in Redis.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+    ) -> None:
         self.policy = policy or QueuePolicy()
         self._redis = redis
         self._keys = keys
-        self._blobs = BlobStore(redis)
         self._scripts = Scripts(redis, keys, self.policy)
+        self._blobs = BlobStore(redis) if objects is None else ObjectBlobStore(redis, keys, self._scripts, objects)
         self.pace = Pace(redis, keys)
 
     async def ensure(self) -> None:

@@ -31,6 +31,7 @@ from app.jobs.outbox import Outbox
 from app.jobs.parts import unknown_job
 from app.jobs.previews import Listeners
 from app.jobs.results import ResultReader
+from app.jobs.retention import Retention
 from app.jobs.settling import Settling
 from app.jobs.submitting import Submitting
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from app.jobs.job import Job
+    from app.storage.objects import ObjectStore
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo", "unknown_job"]
 
@@ -54,6 +56,7 @@ class JobQueue(Submitting, Settling):
         redis: Client made by `app.jobs.connection.connect`.
         keys: Names of the keys.
         policy: Times and bounds; None gives the defaults.
+        objects: Where photos are kept; None keeps them in Redis.
 
     Attributes:
         directory: Lists jobs.
@@ -63,10 +66,13 @@ class JobQueue(Submitting, Settling):
         news: Tells when something has happened.
         results: Reads results piece by piece.
         outbox: Webhooks that are to be sent.
+        retention: Deletes photos.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None) -> None:
-        super().__init__(redis, keys, policy)
+    def __init__(
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+    ) -> None:
+        super().__init__(redis, keys, policy, objects)
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
         self.directory = Directory(redis, keys, self._scripts)
@@ -76,11 +82,18 @@ class JobQueue(Submitting, Settling):
         self.news = NewsReader(redis, keys.news)
         self.results = ResultReader(self._blobs, keys)
         self.outbox = Outbox(redis, keys, self._scripts)
+        self.retention = Retention(redis, keys, self._blobs)
 
     @classmethod
-    def from_url(cls, url: str, namespace: str = "", policy: QueuePolicy | None = None) -> JobQueue:
+    def from_url(
+        cls,
+        url: str,
+        namespace: str = "",
+        policy: QueuePolicy | None = None,
+        objects: ObjectStore | None = None,
+    ) -> JobQueue:
         """Give a queue with its own connections to the Redis server at `url`."""
-        return cls(connect(url), Keys(namespace), policy)
+        return cls(connect(url), Keys(namespace), policy, objects)
 
     async def close(self) -> None:
         """Stop waiting and close the connections."""

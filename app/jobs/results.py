@@ -40,7 +40,7 @@ class ResultReader:
         return size
 
     async def read(self, job: Job, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Give the bytes from `start` up to, not including, `stop`, in pieces of `CHUNK_BYTES`.
+        """Give the bytes from `start` up to, not including, `stop`, in pieces.
 
         A result never changes, so pieces that are read at different times fit together.
 
@@ -48,10 +48,18 @@ class ResultReader:
             ResultGoneError: It was deleted meanwhile; what was given before is not the whole.
             QueueUnavailableError: Redis cannot be reached.
         """
-        name = self._keys.result(job.id, job.attempt)
+        name, step = self._keys.result(job.id, job.attempt), self._blobs.part_bytes or CHUNK_BYTES
         while start < stop:
-            data = await self._blobs.part(name, start, min(stop, start + CHUNK_BYTES))
+            data = await self._blobs.part(name, start, min(stop, start + step))
             if not data:
                 raise ResultGoneError("The result was deleted while it was being read; submit the photo again.")
             yield data
             start += len(data)
+
+    async def signed_url(self, job: Job, seconds: int) -> str | None:
+        """Give a link by which anybody can get the result for a time, or None where the store cannot sign.
+
+        Raises:
+            QueueUnavailableError: Redis or the store cannot be reached.
+        """
+        return await self._blobs.signed(self._keys.result(job.id, job.attempt), seconds)

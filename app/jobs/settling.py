@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from app.jobs.job import Finding
     from app.jobs.keys import Keys
     from app.jobs.previews import Preview
+    from app.storage.objects import ObjectStore
 
 
 class Settling(QueueParts):
     """The side of the queue for workers."""
 
-    def __init__(self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None) -> None:
-        super().__init__(redis, keys, policy)
+    def __init__(
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+    ) -> None:
+        super().__init__(redis, keys, policy, objects)
         self._claimer = Claimer(redis, keys, self._scripts, self._blobs, self.policy.lease_ms, self.ensure)
 
     async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
@@ -99,7 +102,7 @@ class Settling(QueueParts):
         name = self._keys.result(claim.job_id, claim.fence)
         data = b""
         try:
-            await self._blobs.put(name, image, self.policy.result_ttl_s)
+            await self._blobs.put(name, image, self.policy.result_ttl_s, media_type)
         except QueueMemoryError:
             data = image  # goes with the commit, which makes room by deleting the upload
         done = await self._scripts.finish(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from app.jobs.job import Job, RestoreOptions, new_job_id
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.storage.objects import ObjectStore
 
 SHORT_LEASE_MS = 150
 LONG_LEASE_MS = 60_000  # never lapses within a test, however busy the machine is
@@ -29,8 +30,10 @@ def make_job(priority: str = "interactive", tenant: str = "default", seed: int =
 
 
 @asynccontextmanager
-async def open_queue(url: str, namespace: str, policy: QueuePolicy | None = None) -> AsyncIterator[JobQueue]:
-    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=LONG_LEASE_MS))
+async def open_queue(
+    url: str, namespace: str, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+) -> AsyncIterator[JobQueue]:
+    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=LONG_LEASE_MS), objects)
     try:
         yield queue
     finally:
