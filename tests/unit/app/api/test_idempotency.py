@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.idempotency import fingerprint, read_key, submission_parts
+from app.api.idempotency import entry_parts, fingerprint, read_key, submission_parts
 from app.api.options import parse_submission
 from app.errors import InvalidRequestError
+from app.jobs.batch import BatchEntry
 from app.jobs.idempotency import KeyUse
+from app.jobs.job import RestoreOptions
 
 
 @pytest.mark.parametrize(
@@ -60,3 +62,16 @@ def test_tenants_do_not_share_keys() -> None:
     names = {KeyUse.of(tenant, key, "f").name for tenant, key in (("a", "b:c"), ("a:b", "c"), ("a", "c"), ("1:a", ""))}
     assert len(names) == 4
     assert KeyUse.of("a", "b", "f").token != KeyUse.of("a", "b", "f").token
+
+
+def test_options_that_a_later_release_adds_change_no_fingerprint() -> None:
+    """What is not given must not count at all: only then a new option with its default is the same as none."""
+    assert submission_parts(parse_submission([], [])) == {"options": {}}
+    given = submission_parts(parse_submission([("steps", "4"), ("seed", "0"), ("kinds", "")], []))
+    assert given == {"options": {"steps": 4, "kinds": ()}}
+    entry = BatchEntry(RestoreOptions(seed=3), "https://a.example/", metadata={"order": 1})
+    assert entry_parts(entry) == {
+        "options": {"seed": 3},
+        "image_url": "https://a.example/",
+        "metadata": {"order": 1},
+    }
