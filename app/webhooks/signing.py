@@ -70,14 +70,15 @@ class WebhookSecrets:
         for number, item in enumerate((part.strip() for part in text.split(",")), start=1):
             if not item:
                 continue
-            tenant, _, secret = ("", "", item) if item.startswith(_PREFIX) else item.partition("=")
+            is_shared = item.startswith(_PREFIX)
+            tenant, _, secret = ("", "", item) if is_shared else item.partition("=")
             try:
                 key = decode_secret(secret)
             except ValueError as error:
                 raise ValueError(f"item {number}: {error}") from None
-            if tenant and not _TENANT.fullmatch(tenant):
-                raise ValueError(f"item {number}: a tenant's name has no blanks and at most 128 characters")
-            (own.setdefault(tenant, []) if tenant else shared).append(key)
+            if not is_shared and not _TENANT.fullmatch(tenant):
+                raise ValueError(f"item {number}: a tenant's name has 1 to 128 characters and no blanks")
+            (shared if is_shared else own.setdefault(tenant, [])).append(key)
         return cls(tuple(shared), {tenant: tuple(keys) for tenant, keys in own.items()})
 
     def of(self, tenant: str) -> tuple[bytes, ...]:
