@@ -124,16 +124,18 @@ async def test_failures_are_tried_again_with_the_same_id_and_body_and_then_given
     redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with webhook_host(in_turn("500 No", "302 Found", "404 No", "200 OK")) as host:
-        async with open_queue(redis_url, namespace) as queue:
-            await queue.ensure()
-            job = await ended(queue, hooked(host.url()))
-            async with sending(make_sender(queue.outbox)):
-                found = await settled(queue, job)
-                assert (found.state, [item.status for item in found.attempts]) == ("delivered", [500, 302, 404, 200])
-                assert len({request.body for request in host.received}) == 1
-                assert {request.id for request in host.received} == {found.id}
-                assert all(verify_webhook(item.headers, item.body, SECRET) for item in host.received)
+    async with (
+        webhook_host(in_turn("500 No", "302 Found", "404 No", "200 OK")) as host,
+        open_queue(redis_url, namespace) as queue,
+    ):
+        await queue.ensure()
+        job = await ended(queue, hooked(host.url()))
+        async with sending(make_sender(queue.outbox)):
+            found = await settled(queue, job)
+            assert (found.state, [item.status for item in found.attempts]) == ("delivered", [500, 302, 404, 200])
+            assert len({request.body for request in host.received}) == 1
+            assert {request.id for request in host.received} == {found.id}
+            assert all(verify_webhook(item.headers, item.body, SECRET) for item in host.received)
     async with webhook_host(in_turn("500 No")) as host, open_queue(redis_url, namespace) as queue:
         job = await ended(queue, hooked(host.url()))
         async with sending(make_sender(queue.outbox)):
@@ -199,40 +201,46 @@ async def test_without_secrets_messages_are_sent_unsigned(redis_url: str, namesp
 
 
 async def test_410_ends_what_follows_of_the_batch_and_nothing_else(redis_url: str, namespace: str) -> None:
-    async with webhook_host(in_turn("410 Gone")) as gone, webhook_host() as other:
-        async with open_queue(redis_url, namespace) as queue:
-            await queue.ensure()
-            batch_id, _ = await queue.batches.create("b" * 32, "default", 1, [])
-            first = await ended(queue, hooked(gone.url(), batch=batch_id))
-            second = await ended(queue, hooked(gone.url(), batch=batch_id))
-            async with sending(make_sender(queue.outbox, replace(POLICY, at_once_per_endpoint=1))):
-                assert (await settled(queue, first)).state == "disabled"
-                assert (await settled(queue, second)).state == "disabled"
-                third = await ended(queue, hooked(gone.url(), batch=batch_id))
-                elsewhere = await ended(queue, hooked(other.url(), batch=batch_id))
-                assert (await settled(queue, third)).attempts == ()
-                assert (await settled(queue, elsewhere)).state == "delivered"
-                alone = await ended(queue, hooked(gone.url()))
-                assert [item.status for item in (await settled(queue, alone)).attempts] == [410]
-            assert len(gone.received) == 2  # one of the batch, one of a job of its own
+    async with (
+        webhook_host(in_turn("410 Gone")) as gone,
+        webhook_host() as other,
+        open_queue(redis_url, namespace) as queue,
+    ):
+        await queue.ensure()
+        batch_id, _ = await queue.batches.create("b" * 32, "default", 1, [])
+        first = await ended(queue, hooked(gone.url(), batch=batch_id))
+        second = await ended(queue, hooked(gone.url(), batch=batch_id))
+        async with sending(make_sender(queue.outbox, replace(POLICY, at_once_per_endpoint=1))):
+            assert (await settled(queue, first)).state == "disabled"
+            assert (await settled(queue, second)).state == "disabled"
+            third = await ended(queue, hooked(gone.url(), batch=batch_id))
+            elsewhere = await ended(queue, hooked(other.url(), batch=batch_id))
+            assert (await settled(queue, third)).attempts == ()
+            assert (await settled(queue, elsewhere)).state == "delivered"
+            alone = await ended(queue, hooked(gone.url()))
+            assert [item.status for item in (await settled(queue, alone)).attempts] == [410]
+        assert len(gone.received) == 2  # one of the batch, one of a job of its own
 
 
 async def test_an_endpoint_that_does_not_answer_holds_up_no_other(redis_url: str, namespace: str) -> None:
-    async with webhook_host(lambda _request: None) as silent, webhook_host() as host:
-        async with open_queue(redis_url, namespace) as queue:
-            await queue.ensure()
-            stuck = [await ended(queue, hooked(silent.url())) for _ in range(6)]
-            jobs = [await ended(queue, hooked(host.url())) for _ in range(6)]
-            policy = replace(POLICY, at_once=4, at_once_per_endpoint=2, timeout_s=60.0)
-            async with sending(make_sender(queue.outbox, policy)):
-                for job in jobs:
-                    assert (await settled(queue, job)).state == "delivered"
-                assert len(silent.received) == 2
-            assert host.most_at_once <= 2
-            # What the sender had in its hands when it was stopped is due again at once, and counts as no failure.
-            taken = await queue.outbox.take(10, 60_000, 10)
-            assert {message.failures for message in taken} == {0}
-            assert len(taken) == len(stuck)
+    async with (
+        webhook_host(lambda _request: None) as silent,
+        webhook_host() as host,
+        open_queue(redis_url, namespace) as queue,
+    ):
+        await queue.ensure()
+        stuck = [await ended(queue, hooked(silent.url())) for _ in range(6)]
+        jobs = [await ended(queue, hooked(host.url())) for _ in range(6)]
+        policy = replace(POLICY, at_once=4, at_once_per_endpoint=2, timeout_s=60.0)
+        async with sending(make_sender(queue.outbox, policy)):
+            for job in jobs:
+                assert (await settled(queue, job)).state == "delivered"
+            assert len(silent.received) == 2
+        assert host.most_at_once <= 2
+        # What the sender had in its hands when it was stopped is due again at once, and counts as no failure.
+        taken = await queue.outbox.take(10, 60_000, 10)
+        assert {message.failures for message in taken} == {0}
+        assert len(taken) == len(stuck)
 
 
 async def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(redis_url: str, namespace: str) -> None:
@@ -258,28 +266,30 @@ async def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(redis_url: s
 async def test_a_killed_sender_loses_nothing(redis_url: str, namespace: str) -> None:
     """The first sender is killed while the receiver holds its request; another one sends it again."""
     answers: list[bytes | None] = [None]
-    async with webhook_host(lambda _request: answers.pop() if answers else response(b"", "204 Fine")) as host:
-        async with open_queue(redis_url, namespace) as queue:
-            await queue.ensure()
-            job = await ended(queue, hooked(host.url()))
-            arguments = ("-m", "tests.support.webhook_process", redis_url, namespace, "0.3")
-            process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+    async with (
+        webhook_host(lambda _request: answers.pop() if answers else response(b"", "204 Fine")) as host,
+        open_queue(redis_url, namespace) as queue,
+    ):
+        await queue.ensure()
+        job = await ended(queue, hooked(host.url()))
+        arguments = ("-m", "tests.support.webhook_process", redis_url, namespace, "0.3")
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
 
-            async def is_held() -> bool:
-                return len(host.received) == 1
+        async def is_held() -> bool:
+            return len(host.received) == 1
 
-            try:
-                await until(is_held, 30.0)
-            finally:
-                process.kill()
-                await process.wait()
-            assert (await delivery(queue, job)).state == "pending"
-            async with sending(make_sender(queue.outbox)):
-                found = await settled(queue, job)
-            first, second = host.received
-            assert (first.id, first.body) == (second.id, second.body)
-            assert verify_webhook(second.headers, second.body, SECRET).type == "job.succeeded"
-            assert [item.status for item in found.attempts] == [None, 204]
+        try:
+            await until(is_held, 30.0)
+        finally:
+            process.kill()
+            await process.wait()
+        assert (await delivery(queue, job)).state == "pending"
+        async with sending(make_sender(queue.outbox)):
+            found = await settled(queue, job)
+        first, second = host.received
+        assert (first.id, first.body) == (second.id, second.body)
+        assert verify_webhook(second.headers, second.body, SECRET).type == "job.succeeded"
+        assert [item.status for item in found.attempts] == [None, 204]
 
 
 async def test_random_kills_of_senders_and_workers_lose_no_webhook(redis_url: str, namespace: str) -> None:
