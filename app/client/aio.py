@@ -30,7 +30,7 @@ from app.client.requests import (
     with_api_key,
 )
 from app.client.retries import Retries, is_passing, is_repeatable
-from app.errors import ServiceError
+from app.errors import JobNotFoundError, ServiceError
 from app.jobs.job import JobState
 
 
@@ -197,6 +197,21 @@ class AsyncVlmirClient:
     async def cancel(self, job: RemoteJob | str) -> RemoteJob:
         """Ask to cancel a job and give it as it is then; one that has ended stays as it is."""
         return RemoteJob.of((await self._ask(Request("DELETE", self._addresses.of(job, "cancel")))).json())
+
+    async def purge(self, job: RemoteJob | str) -> bool:
+        """Delete all that the service keeps of a job (photo, mask, result, record, events), now.
+
+        One that has not ended is canceled.
+
+        Returns:
+            True when it was deleted, False when the service had no such job (any more).
+        """
+        request = Request("DELETE", self._addresses.of(job, "cancel"), {"purge": "true"})
+        try:
+            await self._ask(request)
+        except JobNotFoundError:
+            return False  # also when it is sent again because the first answer got lost
+        return True
 
     async def events(
         self, job: RemoteJob | str, *, after: str | None = None, previews: bool = False, silence_s: float = SILENCE_S

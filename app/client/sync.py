@@ -29,7 +29,7 @@ from app.client.requests import (
     with_api_key,
 )
 from app.client.retries import Retries, is_passing, is_repeatable
-from app.errors import ServiceError
+from app.errors import JobNotFoundError, ServiceError
 from app.jobs.job import JobState
 
 
@@ -192,6 +192,21 @@ class VlmirClient:
     def cancel(self, job: RemoteJob | str) -> RemoteJob:
         """Ask to cancel a job and give it as it is then; one that has ended stays as it is."""
         return RemoteJob.of(self._ask(Request("DELETE", self._addresses.of(job, "cancel"))).json())
+
+    def purge(self, job: RemoteJob | str) -> bool:
+        """Delete all that the service keeps of a job (photo, mask, result, record, events), now.
+
+        One that has not ended is canceled.
+
+        Returns:
+            True when it was deleted, False when the service had no such job (any more).
+        """
+        request = Request("DELETE", self._addresses.of(job, "cancel"), {"purge": "true"})
+        try:
+            self._ask(request)
+        except JobNotFoundError:
+            return False  # also when it is sent again because the first answer got lost
+        return True
 
     def events(
         self, job: RemoteJob | str, *, after: str | None = None, previews: bool = False, silence_s: float = SILENCE_S

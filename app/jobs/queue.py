@@ -50,7 +50,8 @@ class JobQueue(Submitting, Settling):
     """Durable queue with leases, fences and events; one per process and event loop.
 
     Every method raises `QueueUnavailableError` while Redis cannot be reached or refuses to work, and may then be
-    called again with the same arguments: submit, commits and cancel have an effect once, however often they are sent.
+    called again with the same arguments: submit, commits, cancel and purge have an effect once, however often they are
+    sent.
 
     Args:
         redis: Client made by `app.jobs.connection.connect`.
@@ -131,6 +132,23 @@ class JobQueue(Submitting, Settling):
         if not await self._scripts.cancel(job_id):
             raise unknown_job(job_id)
         return await self.get(job_id)
+
+    async def purge(self, job_id: str) -> bool:
+        """Delete all that is kept of a job: record, events, photo, mask, results, webhooks, its place in the listing.
+
+        One that has not ended is canceled in the same step; its worker stops with its next sign of life, and what it
+        still hands in is refused. An Idempotency-Key is kept for its time, with digests of the request and no more.
+
+        Returns:
+            Whether all is gone now; what is not, because the object store did not answer, is deleted by a sweep.
+
+        Raises:
+            JobNotFoundError: No job has this id (any more).
+        """
+        job = await self.get(job_id)  # before it is gone: it tells which results there are
+        if not await self._scripts.purge(job_id):
+            raise unknown_job(job_id)
+        return await self.retention.delete(job)
 
     async def wait(self, job_id: str, timeout_s: float) -> Job:
         """Give the job as soon as it is terminal, or as it is when the time is up.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
     "retire", "preview", "page", "reserve_key", "release_key", "batch_create", "batch_take",
-    "batch_refuse", "batch_defer", "batch_cancel", "batch_view", "batch_room",
+    "batch_refuse", "batch_defer", "batch_cancel", "batch_view", "batch_room", "purge",
     "webhook_take", "webhook_settle", "objects_hold", "objects_take",
 )  # fmt: skip
 _PARTS = dict.fromkeys(("submit", "reserve_key", "release_key", "batch_create"), ("idempotency",))
@@ -189,6 +189,10 @@ class Scripts:
     async def cancel(self, job_id: str) -> bool:
         """Cancel or ask to; False without such a job."""
         return bool(await self._run("cancel", job_id))
+
+    async def purge(self, job_id: str) -> bool:
+        """Delete a job, after canceling it if it has not ended; False without such a job."""
+        return bool(await self._run("purge", job_id))
 
     async def page(self, tenant: str, *args: str | int) -> tuple[str, list[tuple[dict[bytes, bytes], int]]]:
         """Look up a page of jobs; see `lua/page.lua` for the arguments.
