@@ -147,17 +147,6 @@ class Outbox:
                 found.append(_delivery(fields))
         return found
 
-    async def forget(self, subject: str) -> None:
-        """Delete the webhooks about a job, also those that were not sent yet."""
-        names = [self._keys.deliveries(subject)]
-        for message_id in await call(self._redis, "LRANGE", names[0], 0, -1):
-            name = self._keys.delivery(message_id.decode())
-            endpoint = await call(self._redis, "HGET", name, "endpoint")
-            if endpoint is not None:
-                await call(self._redis, "ZREM", self._keys.outbox, endpoint + b":" + message_id)
-            names.append(name)
-        await call(self._redis, "UNLINK", *names)
-
 
 def _message(number: int, fields: Mapping[bytes, bytes]) -> Message:
     text = {name.decode(): value.decode() for name, value in fields.items()}

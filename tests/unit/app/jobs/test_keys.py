@@ -14,6 +14,9 @@ def all_names(keys: Keys) -> list[str]:
         keys.listening(job),
         keys.idempotency("k"),
         keys.batch(job),
+        keys.delivery("msg_1"),
+        keys.deliveries(job),
+        keys.endpoint("e"),
         *(keys.listed("t", state) for state in ("queued", "running")),
     ]
     return keys.script_keys() + per_job
