@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.jobs.codec import decode_findings, decode_job, encode_findings, encode_job
 from app.jobs.job import KINDS, PRIORITIES, Finding, Job, JobState, RestoreOptions, parse_kinds
+from app.jobs.webhook import WEBHOOK_EVENTS, Webhook
 
 # Redis hashes hold any bytes, but lone surrogates are no text that a client could have sent.
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
