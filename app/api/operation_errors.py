@@ -47,7 +47,7 @@ _ENDS = ("job_failed", "job_canceled", "result_gone")
 _FAILURES = ("job_failed@413", "job_failed@415", "job_failed@422", "job_failed@500", "job_failed@503", "job_failed@504")
 
 _SUBMISSION = (*_BODY, *_OPTIONS, *_PHOTO, *_KEY, *_WRITES, *_ENDS, *_FAILURES, "queue_full", "job_not_found")
-_BATCH = (*_BODY, *_OPTIONS, *_KEY, *_WRITES, "batch_not_found")
+_BATCH = (*_BODY, *_OPTIONS, *_KEY, *_WRITES, "queue_full", "batch_not_found")
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "POST /restore": (*_SUBMISSION, "invalid_mask"),
