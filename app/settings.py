@@ -10,11 +10,12 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.fetch.addresses import parse_networks
 from app.models import ServedModel, parse_model, parse_models
+from app.storage.urls import AllowedPrefixes, parse_storage
 from app.webhooks.policy import parse_schedule
 from app.webhooks.signing import WebhookSecrets
 
@@ -50,6 +51,29 @@ class Settings(BaseSettings):
         max_length=64,
         pattern=r"^[A-Za-z0-9_.-]*$",
         description="Put before all key names, so that several services can share one Redis.",
+    )
+    storage: str = Field(
+        default="redis",
+        description=(
+            "Where photos are kept: redis, file:///folder, s3://bucket/prefix, gs://bucket/prefix or "
+            "az://container/prefix. The same for API and workers."
+        ),
+    )
+    input_prefixes: str = Field(
+        default="",
+        description=(
+            "Buckets that callers may name photos in, comma-separated, such as s3://photos/in/ or "
+            "s3://photos/{tenant}/; empty for none."
+        ),
+    )
+    output_prefixes: str = Field(
+        default="", description="Buckets that callers may have results written to, likewise. The same for workers."
+    )
+    presign_s: int = Field(
+        default=900,
+        ge=0,
+        le=7 * 24 * 3600,
+        description="Seconds for which signed links to results are good, where the store signs; 0 gives none.",
     )
     host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port on which the API listens; 0 takes a free one.")
@@ -226,6 +250,20 @@ class Settings(BaseSettings):
     @classmethod
     def _check_networks(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _check_storage(cls, value: str) -> str:
+        parse_storage(value)
+        return value
+
+    @field_validator("input_prefixes", "output_prefixes")
+    @classmethod
+    def _check_prefixes(cls, value: str, info: ValidationInfo) -> str:
+        prefixes = AllowedPrefixes.parse(value)
+        if "storage" in info.data and prefixes.meets(parse_storage(info.data["storage"])):
+            raise ValueError("callers could reach the photos of the service itself (VLMIR_STORAGE); use other prefixes")
         return value
 
     @property

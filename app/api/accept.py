@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from app.api.options import Submission
 from app.images import check_mask_size, check_output
 from app.jobs.job import Job, new_job_id
+from app.storage.urls import is_object_url
 
 if TYPE_CHECKING:
     from app.api.deps import Services
@@ -15,22 +16,33 @@ if TYPE_CHECKING:
     from app.fetch.fetcher import Room
 
 
-async def fetch_parts(services: Services, upload: Upload, room: Room) -> tuple[bytes, bytes | None]:
+async def fetch_parts(services: Services, tenant: str, upload: Upload, room: Room) -> tuple[bytes, bytes | None]:
     """Give the bytes of photo and mask, fetched where the upload has URLs.
 
     That happens before the job is accepted: what is wrong with a URL is told at once and not in a failed job, signed
     URLs need not outlive the queue, and workers need no way out to other networks.
 
     Raises:
-        ServiceError: As `ImageFetcher.fetch`.
+        ServiceError: As `fetch_photo`.
     """
-    limit = services.settings.max_upload_bytes
     image, mask = upload.image, upload.mask
     if isinstance(image, str):
-        image = await services.fetcher.fetch(image, limit, room)
+        image = await fetch_photo(services, tenant, image, room)
     if isinstance(mask, str):
-        mask = await services.fetcher.fetch(mask, limit, room)
+        mask = await fetch_photo(services, tenant, mask, room)
     return image, mask
+
+
+async def fetch_photo(services: Services, tenant: str, url: str, room: Room) -> bytes:
+    """Give the bytes at a URL: from the web, or from a bucket that this caller may read.
+
+    Raises:
+        ServiceError: As `ImageFetcher.fetch` and `CallerBuckets.fetch`.
+    """
+    limit = services.settings.max_upload_bytes
+    if is_object_url(url):
+        return await services.buckets.fetch(url, tenant, limit, room)
+    return await services.fetcher.fetch(url, limit, room)
 
 
 async def make_job(

@@ -26,6 +26,7 @@ from app.fetch.fetcher import ImageFetcher
 from app.jobs.job import Job
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.settings import Settings
+from app.storage.setup import Storage
 from app.webhooks.policy import WebhookPolicy
 from app.webhooks.sender import WebhookSender
 from app.webhooks.signing import WebhookSecrets
@@ -48,19 +49,22 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
 
     Raises:
         ValueError: There is no Redis address.
+        StorageSetupError: The storage that the settings name cannot be used.
     """
     if settings.redis_url is None:
         raise ValueError("the API needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
-    redis_url = settings.redis_url
+    redis_url, storage = settings.redis_url, Storage.of(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
-        app.state.services = make_services(settings, queue, fetcher)
+        queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings), storage)
+        app.state.services = make_services(settings, queue, fetcher, storage.buckets)
         logger.info("%s", explain(settings.host, settings.open_access))
         app.state.feeder = feeder = BatchFeeder(app.state.services)
         sender = _make_sender(settings, app.state.services)
-        running = [asyncio.create_task(part) for part in (_prepare(queue), feeder.run(), sender.run())]
+        running = [
+            asyncio.create_task(part) for part in (_prepare(queue), feeder.run(), sender.run(), queue.retention.run())
+        ]
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from app.fetch.fetcher import FetchPolicy, ImageFetcher
 from app.images import ImageInfo, ImageLimits, check
 from app.jobs.queue import JobQueue
 from app.settings import Settings
+from app.storage.buckets import BucketPolicy, CallerBuckets
 
 _CHECKS_AT_ONCE = 2
 
@@ -34,6 +35,7 @@ class Services:
         checks: Bounds how many uploads are decoded at a time; each may need hundreds of megabytes for a moment.
         streams: The open streams of events.
         fetcher: Fetches photos that are given by URL.
+        buckets: Reads photos in callers' buckets.
         access: Who may do what.
     """
 
@@ -46,6 +48,7 @@ class Services:
     fetcher: ImageFetcher
     access: AccessControl
     batch_uploads: UploadBudget
+    buckets: CallerBuckets
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -61,13 +64,16 @@ class Services:
         return await to_thread.run_sync(check, data, self.limits, limiter=self.checks)
 
 
-def make_services(settings: Settings, queue: JobQueue, fetcher: ImageFetcher | None = None) -> Services:
+def make_services(
+    settings: Settings, queue: JobQueue, fetcher: ImageFetcher | None = None, buckets: CallerBuckets | None = None
+) -> Services:
     """Put the parts together; must run inside the event loop.
 
     Args:
         settings: Settings of the process.
         queue: The job queue.
         fetcher: Fetches photos; None makes one by the settings.
+        buckets: What callers have; None makes it by the settings.
     """
     uploads = UploadBudget(settings.upload_memory_bytes)
     checks = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
@@ -75,7 +81,9 @@ def make_services(settings: Settings, queue: JobQueue, fetcher: ImageFetcher | N
     fetcher = fetcher or ImageFetcher(FetchPolicy.of(settings))
     access = AccessControl.of(settings)
     batch_uploads = UploadBudget(settings.upload_memory_bytes // 2, whole=uploads)
-    return Services(settings, queue, ImageLimits.of(settings), uploads, checks, streams, fetcher, access, batch_uploads)
+    buckets = buckets or CallerBuckets(BucketPolicy.of(settings))
+    limits = ImageLimits.of(settings)
+    return Services(settings, queue, limits, uploads, checks, streams, fetcher, access, batch_uploads, buckets)
 
 
 def get_services(request: Request) -> Services:

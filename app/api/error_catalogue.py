@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from app import errors
 from app.access import errors as access_errors
 from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError
+from app.storage import errors as storage_errors
+from app.storage.errors import OutputError, StorageSetupError
 
-_MODULES = (errors, access_errors)
-_NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError)  # these end a process that starts
+_MODULES = (errors, access_errors, storage_errors)
+_STARTING = (DeviceUnavailableError, EmbeddedRedisError, StorageSetupError)  # these end a process that starts
+_NEVER_SENT = (*_STARTING, OutputError)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ _OF_JOBS = (
     "input_lost",
     "deadline_exceeded",
     "model_unavailable",
+    "output_delivery_failed",
+    "output_url_refused",
 )
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -144,10 +149,25 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Make it the same width and height: white where the photo is missing.",
     ),
     "image_url_refused": (
-        "The URL is none that the service fetches: not https, with credentials, an unusual port or way to write the "
+        "The URL is none that the service fetches: not https nor in a bucket that the operator lets this caller name "
+        "(`VLMIR_INPUT_PREFIXES`), with credentials, an unusual port or way to write the "
         "address, or a name that leads to an address that is not public. Holds for redirections too.",
         "Give an https URL that anybody may fetch, such as a signed one; operators can allow networks with "
         "`VLMIR_FETCH_NETWORKS`.",
+    ),
+    "output_url_refused": (
+        "`output_url` is none that results are written to: no s3://, gs:// or az:// address, or outside the prefixes "
+        "that the operator allows this caller.",
+        "Give one of those prefixes; operators allow them with `VLMIR_OUTPUT_PREFIXES`, the same for API and workers.",
+    ),
+    "output_delivery_failed": (
+        "The bucket that `output_url` names did not take the result in several tries. The job failed, so that success "
+        "always means that the result is there.",
+        "Check that the bucket exists and that the service may write there; then submit the photo again.",
+    ),
+    "storage_unavailable": (
+        "The store of photos (`VLMIR_STORAGE`) cannot be reached or refuses to work. Accepted jobs are kept.",
+        "Send the same request again after `Retry-After` seconds; operators find the store's words in the log.",
     ),
     "image_fetch_failed": (
         "The host that the URL names did not give the photo: no such name, no connection, another status than 200, "

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import anyio
 
-from app.api.accept import make_job
+from app.api.accept import fetch_photo, make_job
 from app.api.budget import UploadBudget, UploadShare
 from app.api.deps import Services
 from app.api.feed_pace import FeedPace
@@ -55,6 +55,7 @@ class BatchFeeder:
             uploads=UploadBudget(settings.upload_memory_bytes // 4),
             checks=anyio.CapacityLimiter(1),
             fetcher=services.fetcher.apart(),
+            buckets=services.buckets.apart(),
         )
         self._batches = services.queue.batches
         self._pace = FeedPace(settings.fetches_at_once)
@@ -149,10 +150,10 @@ class BatchFeeder:
         record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
 
     async def _load(self, taken: TakenEntry, share: UploadShare) -> tuple[bytes, bytes | None]:
-        fetcher, limit, entry = self._services.fetcher, self._services.settings.max_upload_bytes, taken.entry
+        services, entry, tenant = self._services, taken.entry, taken.tenant
         if entry.image_url is not None:
-            image = await fetcher.fetch(entry.image_url, limit, share)
-            return image, None if entry.mask_url is None else await fetcher.fetch(entry.mask_url, limit, share)
+            image = await fetch_photo(services, tenant, entry.image_url, share)
+            return image, None if entry.mask_url is None else await fetch_photo(services, tenant, entry.mask_url, share)
         stored = await self._batches.load(taken)
         if stored is None:
             raise InputLostError("The uploaded photo is no longer stored; submit it again.")

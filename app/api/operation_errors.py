@@ -28,6 +28,7 @@ EVERYWHERE = ("internal_error",)
 """Codes that any operation may answer with."""
 
 _QUEUE = ("queue_unavailable",)
+_STORE = (*_QUEUE, "storage_unavailable")
 _WRITES = (*_QUEUE, "queue_out_of_memory")
 _BODY = ("invalid_request", "upload_too_large", "unsupported_media_type", "uploads_busy")
 _OPTIONS = ("invalid_option", "unknown_model")
@@ -46,8 +47,9 @@ _ENDS = ("job_failed", "job_canceled", "result_gone")
 # With Prefer: wait the status of a failed job is that of its own code, which the worker's look at the photo decides.
 _FAILURES = ("job_failed@413", "job_failed@415", "job_failed@422", "job_failed@500", "job_failed@503", "job_failed@504")
 
-_SUBMISSION = (*_BODY, *_OPTIONS, *_PHOTO, *_KEY, *_WRITES, *_ENDS, *_FAILURES, "queue_full", "job_not_found")
-_BATCH = (*_BODY, *_OPTIONS, *_KEY, *_WRITES, "queue_full", "batch_not_found")
+_OUTPUT = ("output_url_refused", "storage_unavailable")
+_SUBMISSION = (*_BODY, *_OUTPUT, *_OPTIONS, *_PHOTO, *_KEY, *_WRITES, *_ENDS, *_FAILURES, "queue_full", "job_not_found")
+_BATCH = (*_BODY, *_OUTPUT, *_OPTIONS, *_KEY, *_WRITES, "queue_full", "batch_not_found")
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "POST /restore": (*_SUBMISSION, "invalid_mask"),
@@ -62,14 +64,14 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "GET /jobs/{job_id}/deliveries": ("job_not_found", *_QUEUE),
     "GET /jobs/{job_id}/result": (
         "job_not_found",
+        "invalid_option",
         "not_acceptable",
         "result_not_ready",
-        "invalid_option",
         *_ENDS,
         "range_not_satisfiable",
-        *_QUEUE,
+        *_STORE,
     ),
-    "HEAD /jobs/{job_id}/result": ("job_not_found", "not_acceptable", "result_not_ready", *_ENDS, *_QUEUE),
+    "HEAD /jobs/{job_id}/result": ("job_not_found", "not_acceptable", "result_not_ready", *_ENDS, *_STORE),
     "GET /models": _QUEUE,
     "GET /healthz": (),
     "GET /readyz": ("not_ready",),

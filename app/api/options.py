@@ -113,6 +113,11 @@ class RestoreParameters(BaseModel):
             "`strip-gps` the same without place and maker's note, `strip` none; the ICC profile always."
         ),
     )
+    output_url: str | None = Field(
+        None,
+        max_length=2048,
+        description="Where the result is written too: an object at s3://, gs:// or az://, or a prefix with a slash.",
+    )
     quality_factor: int | None = Field(
         None,
         ge=1,
@@ -218,6 +223,7 @@ def parse_submission(query: Iterable[tuple[str, str]], body: Iterable[tuple[str,
         kinds=given.kinds,
         photo_metadata=given.photo_metadata,
         quality_factor=given.quality_factor,
+        output_url=given.output_url,
     )
     webhook = make_webhook(given.webhook, given.webhook_events)
     return Submission(options, given.priority, given.metadata, webhook)

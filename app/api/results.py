@@ -17,6 +17,7 @@ from app.errors import (
     JobCanceledError,
     JobFailedError,
     NotAcceptableError,
+    QueueUnavailableError,
     RangeNotSatisfiableError,
     ResultGoneError,
     ResultNotReadyError,
@@ -88,6 +89,32 @@ def result_response(request: Request, job: Job, data: bytes, headers: dict[str, 
         return _not_modified(described)
     described["Content-Length"] = str(len(data))
     return PiecewiseResponse(_pieces(data), headers=described, media_type=_media_type(job))
+
+
+async def signed_link(job: Job, results: ResultReader, longest_s: int) -> str | None:
+    """Give a link to the result in the object store, good no longer than the result, or None.
+
+    Args:
+        job: The job.
+        results: Where results are.
+        longest_s: Most seconds for which it is good; 0 gives none.
+    """
+    if job.state is not JobState.SUCCEEDED or job.expires_ms is None:
+        return None
+    seconds = min(longest_s, job.expires_ms // 1000 - int(time.time()))
+    try:
+        return await results.signed_url(job, seconds) if seconds > 0 else None
+    except QueueUnavailableError:
+        return None  # what else is known of the job is worth more than an error
+
+
+async def redirect_to_result(job: Job, results: ResultReader, longest_s: int) -> Response | None:
+    """Give an answer that leads to the object store, or None where there is no such link."""
+    link = await signed_link(job, results, longest_s)
+    if link is None:
+        return None
+    # Nobody may keep the answer: the link ends before the result does.
+    return Response(status_code=307, headers={"Location": link, "Cache-Control": "no-store", "X-Job-Id": job.id})
 
 
 async def stream_result(request: Request, job: Job, results: ResultReader) -> Response:

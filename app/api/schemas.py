@@ -44,6 +44,7 @@ class OptionsModel(BaseModel):
     start_within: float | None = Field(description="Seconds from acceptance in which it must begin.")
     finish_within: float | None = Field(description="Seconds from acceptance in which it must be done.")
     photo_metadata: str | None = Field(description="What of the photo's own metadata the result has; null keeps it.")
+    output_url: str | None = Field(description="Where the result is written as well.")
     quality_factor: int | None = Field(description="1..100 for lossy formats; null for the usual one.")
 
 
@@ -73,6 +74,11 @@ class LinksModel(BaseModel):
     events: str = Field(description="Server-sent events: what happens to the job, as it happens.")
     cancel: str = Field(description="Send DELETE here.")
     deliveries: str = Field(description="What has become of the webhooks about it.")
+    result_presigned: str | None = Field(
+        default=None,
+        description="The result in the object store, for anybody who has this link, for a time. Null where the store "
+        "does not sign, without a result, and in lists.",
+    )
 
 
 class WebhookModel(BaseModel):
@@ -178,6 +184,7 @@ def job_model_under(prefix: str, job: Job, position: int | None = None) -> JobMo
             finish_within=job.options.finish_within_s,
             photo_metadata=job.options.photo_metadata,
             quality_factor=job.options.quality_factor,
+            output_url=job.options.output_url,
         ),
         metadata=None if job.metadata is None else dict(job.metadata),
         batch=job.batch_id,

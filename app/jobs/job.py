@@ -100,6 +100,7 @@ class RestoreOptions:
         kinds: What is wrong with the photo, in the order of `KINDS`, empty for nothing; None lets the model find out.
         photo_metadata: What of the upload's metadata the result keeps: "keep", "strip" or "strip-gps"; None keeps it.
         quality_factor: 1..100 for results in JPEG, WebP and AVIF, or None for the usual one.
+        output_url: Object in a bucket that the result is written to as well, or the beginning of its name, or None.
         task: `ANALYZE` to look at the photo only, None to restore it.
     """
 
@@ -114,6 +115,7 @@ class RestoreOptions:
     kinds: tuple[str, ...] | None = None
     photo_metadata: str | None = None
     quality_factor: int | None = None
+    output_url: str | None = None
     task: str | None = None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from app.jobs.job import Job
     from app.jobs.keys import Keys
-    from app.storage.objects import ObjectStore
+    from app.storage.setup import Storage
 
 
 class QueueParts:
@@ -33,16 +33,17 @@ class QueueParts:
         redis: Client made by `app.jobs.connection.connect`.
         keys: Names of the keys.
         policy: Times and bounds; None gives the defaults.
-        objects: Where photos are kept; None keeps them in Redis.
+        storage: Where photos are beside Redis; None for in Redis alone.
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, storage: Storage | None = None
     ) -> None:
         self.policy = policy or QueuePolicy()
         self._redis = redis
         self._keys = keys
         self._scripts = Scripts(redis, keys, self.policy)
+        objects = None if storage is None else storage.objects
         self._blobs = BlobStore(redis) if objects is None else ObjectBlobStore(redis, keys, self._scripts, objects)
         self.pace = Pace(redis, keys)
 

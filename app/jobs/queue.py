@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from app.jobs.job import Job
-    from app.storage.objects import ObjectStore
+    from app.storage.setup import Storage
 
 __all__ = ["Claim", "JobQueue", "QueuePolicy", "Renewal", "WorkerInfo", "unknown_job"]
 
@@ -57,7 +57,7 @@ class JobQueue(Submitting, Settling):
         redis: Client made by `app.jobs.connection.connect`.
         keys: Names of the keys.
         policy: Times and bounds; None gives the defaults.
-        objects: Where photos are kept; None keeps them in Redis.
+        storage: Where photos are beside Redis; None for in Redis alone.
 
     Attributes:
         directory: Lists jobs.
@@ -71,9 +71,9 @@ class JobQueue(Submitting, Settling):
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, storage: Storage | None = None
     ) -> None:
-        super().__init__(redis, keys, policy, objects)
+        super().__init__(redis, keys, policy, storage)
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
         self.directory = Directory(redis, keys, self._scripts)
@@ -91,10 +91,10 @@ class JobQueue(Submitting, Settling):
         url: str,
         namespace: str = "",
         policy: QueuePolicy | None = None,
-        objects: ObjectStore | None = None,
+        storage: Storage | None = None,
     ) -> JobQueue:
         """Give a queue with its own connections to the Redis server at `url`."""
-        return cls(connect(url), Keys(namespace), policy, objects)
+        return cls(connect(url), Keys(namespace), policy, storage)
 
     async def close(self) -> None:
         """Stop waiting and close the connections."""

@@ -14,25 +14,30 @@ from app.jobs.claim import Claim, QueuePolicy, Renewal
 from app.jobs.claiming import Claimer, is_missing_group
 from app.jobs.codec import encode_findings
 from app.jobs.parts import QueueParts
+from app.storage.buckets import BucketPolicy, CallerBuckets
+from app.storage.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
-    from app.jobs.job import Finding
+    from app.jobs.job import Finding, Job
     from app.jobs.keys import Keys
     from app.jobs.previews import Preview
-    from app.storage.objects import ObjectStore
+    from app.storage.setup import Storage
+
+_EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}  # the others end as their media types do
 
 
 class Settling(QueueParts):
     """The side of the queue for workers."""
 
     def __init__(
-        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
+        self, redis: Redis, keys: Keys, policy: QueuePolicy | None = None, storage: Storage | None = None
     ) -> None:
-        super().__init__(redis, keys, policy, objects)
+        super().__init__(redis, keys, policy, storage)
+        self._buckets = CallerBuckets(BucketPolicy()) if storage is None else storage.buckets
         self._claimer = Claimer(redis, keys, self._scripts, self._blobs, self.policy.lease_ms, self.ensure)
 
     async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
@@ -94,10 +99,13 @@ class Settling(QueueParts):
         steps_total: int,
         model: str | None = None,
     ) -> bool:
-        """Store the result and make the job succeeded.
+        """Store the result, write it where its caller wants it too, and make the job succeeded.
 
         Returns:
             False when the result was not taken: the job went to another worker, is over, or was canceled.
+
+        Raises:
+            OutputError: The caller's bucket does not take it; the job still runs.
         """
         name = self._keys.result(claim.job_id, claim.fence)
         data = b""
@@ -105,6 +113,11 @@ class Settling(QueueParts):
             await self._blobs.put(name, image, self.policy.result_ttl_s, media_type)
         except QueueMemoryError:
             data = image  # goes with the commit, which makes room by deleting the upload
+        try:
+            await self._hand_over(claim.job, image, media_type)
+        except OutputError:
+            await self._blobs.delete(name)
+            raise
         done = await self._scripts.finish(
             claim, media_type, caption or "", encode_findings(findings), steps_total, model or "", data
         )
@@ -112,6 +125,13 @@ class Settling(QueueParts):
         if not done:
             await self._blobs.delete(name)
         return done
+
+    async def _hand_over(self, job: Job, image: bytes, media_type: str) -> None:
+        """Write a result into the caller's bucket: before the job succeeds, so that success says that it is there."""
+        if job.options.output_url is not None:
+            kind = media_type.rpartition("/")[2]
+            name = f"{job.id}.{_EXTENSIONS.get(kind, kind)}"
+            await self._buckets.deliver(job.options.output_url, job.tenant, name, image, media_type)
 
     async def fail(self, claim: Claim, code: str, detail: str, retryable: bool = False) -> bool:
         """End the attempt with an error; a retryable one goes back to the queue while deliveries are left.

@@ -23,7 +23,11 @@ class StorageSetupError(ServiceError):
     title = "The storage cannot be used as it is set up"
 
 
-class OutputUrlRefusedError(ServiceError):
+class OutputError(ServiceError):
+    """Base of what can be wrong with writing a result where its caller wants it."""
+
+
+class OutputUrlRefusedError(OutputError):
     """The address for the result is none that this service may write to for this caller."""
 
     code = "output_url_refused"
@@ -31,10 +35,9 @@ class OutputUrlRefusedError(ServiceError):
     title = "The result is not delivered there"
 
 
-class OutputDeliveryError(ServiceError):
+class OutputDeliveryError(OutputError):
     """The result could not be written to the bucket that the job names."""
 
     code = "output_delivery_failed"
     status = 502
     title = "The result could not be delivered"
-    retryable = True

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -88,6 +88,25 @@ class ObjectStore:
                 return bytes(await answer.bytes_async())
         except FileNotFoundError:
             return None
+
+    @asynccontextmanager
+    async def opened(self, key: str) -> AsyncIterator[tuple[int, AsyncIterator[bytes]] | None]:
+        """Give size and bytes of one version of an object as they come, or None when there is none; raises as `get`."""
+        import obstore
+
+        try:
+            with _translated("read"):
+                answer = await obstore.get_async(self._store, key)
+        except FileNotFoundError:
+            yield None
+            return
+
+        async def chunks() -> AsyncIterator[bytes]:
+            with _translated("read"):
+                async for chunk in answer.stream():
+                    yield bytes(chunk)
+
+        yield answer.meta["size"], chunks()
 
     async def size(self, key: str) -> int | None:
         """Give the number of bytes, or None when there is no such object; raises as `get`."""

@@ -140,6 +140,9 @@ class AllowedPrefixes:
         return False
 
 
+NOTHING = AllowedPrefixes()
+
+
 def _parse_prefix(text: str) -> ObjectUrl:
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in BUCKET_SCHEMES:

@@ -19,6 +19,7 @@ from app.logs import configure_logging
 from app.machine import usable_cores
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
+from app.storage.setup import Storage
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.previews import PreviewPolicy
 
@@ -41,7 +42,12 @@ def run_worker(settings: Settings) -> int:
     if settings.redis_url is None:
         logger.error("a worker needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
         return EXIT_UNUSABLE
-    return asyncio.run(_run(settings, settings.redis_url))
+    try:
+        storage = Storage.of(settings)
+    except ServiceError as error:
+        logger.error("the worker cannot work: %s", error.detail)
+        return EXIT_UNUSABLE
+    return asyncio.run(_run(settings, settings.redis_url, storage))
 
 
 def make_runner(settings: Settings, model: str | None = None) -> Runner:
@@ -70,8 +76,8 @@ def make_models(settings: Settings) -> ModelSet:
     return ModelSet({served.name: make_runner(settings, served.name) for served in settings.served_models})
 
 
-async def _run(settings: Settings, redis_url: str) -> int:
-    queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings))
+async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
+    queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings), storage)
     policy = LoopPolicy(
         settings.worker_concurrency, settings.lease_s, settings.grace_s, previews=PreviewPolicy.of(settings)
     )

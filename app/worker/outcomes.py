@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import RestorationFailedError, ServiceError
 from app.metrics import record_ended, record_held
+from app.storage.errors import OutputError
 from app.worker.held import HeldJob, Phase
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Outcomes:
             if settled is None:
                 logger.warning("the queue refused: it was canceled, or another worker has it", extra=held.record)
                 outcome, code = "lost", None
+        except OutputError as error:
+            await self.failed(held, error)
+            return
         except Exception:
             logger.exception("its outcome cannot be told; another worker will take it", extra=held.record)
             outcome, code = "lost", None

@@ -40,6 +40,7 @@ async def test_form_upload_is_restored_step_by_step(redis_url: str, namespace: s
         assert job["options"] == {
             "quality": "fast", "steps": None, "seed": 7, "caption": None, "format": None, "model": None,
             "kinds": None, "start_within": None, "finish_within": None, "photo_metadata": None, "quality_factor": None,
+            "output_url": None,
         }  # fmt: skip
         assert job["model"] is None
         polled = await client.get(job["links"]["self"])
@@ -188,6 +189,7 @@ async def test_options_of_query_and_form_are_joined(redis_url: str, namespace: s
             "finish_within": 30.0,
             "photo_metadata": None,
             "quality_factor": None,
+            "output_url": None,
         }
 
 

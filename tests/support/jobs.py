@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 
 from app.jobs.job import Job, RestoreOptions, new_job_id
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.storage.buckets import BucketPolicy, CallerBuckets
 from app.storage.objects import ObjectStore
+from app.storage.setup import Storage
 
 SHORT_LEASE_MS = 150
 LONG_LEASE_MS = 60_000  # never lapses within a test, however busy the machine is
@@ -33,7 +35,8 @@ def make_job(priority: str = "interactive", tenant: str = "default", seed: int =
 async def open_queue(
     url: str, namespace: str, policy: QueuePolicy | None = None, objects: ObjectStore | None = None
 ) -> AsyncIterator[JobQueue]:
-    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=LONG_LEASE_MS), objects)
+    storage = None if objects is None else Storage(objects, CallerBuckets(BucketPolicy()))
+    queue = JobQueue.from_url(url, namespace, policy or QueuePolicy(lease_ms=LONG_LEASE_MS), storage)
     try:
         yield queue
     finally:

@@ -19,6 +19,7 @@ from app.api.budget import UploadShare
 from app.api.deps import Services, ServicesDep, TenantDep
 from app.api.idempotency import entry_parts, fingerprint, read_key, submission_parts
 from app.api.options import openapi_headers, openapi_parameters
+from app.api.outputs import check_outputs
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.upload import parse_photos, read_json
 from app.api.webhook_options import check_webhook
@@ -97,6 +98,7 @@ async def _accept_references(
     entries = await to_thread.run_sync(parse_entries, body, query, services.model_names, most)
     for index, entry in enumerate(entries):
         check_webhook(entry.webhook, services.fetcher.pinned, f"entries[{index}].webhook")
+    check_outputs(services.buckets, tenant, [entry.options for entry in entries])
     use = None
     if key is not None:
         asked = await to_thread.run_sync(fingerprint, "/restore/batch", [entry_parts(entry) for entry in entries])
@@ -120,6 +122,7 @@ async def _accept_photos(
             raise InvalidRequestError(f"The form has no file `image`. Send 1 to {most} photos in fields of that name.")
         wanted = parse_shared(request.query_params.multi_items(), fields, services.model_names)
         check_webhook(wanted.webhook, services.fetcher.pinned)
+        check_outputs(services.buckets, tenant, [wanted.options] * len(photos))
         use = None
         if key is not None:
             digests = [await to_thread.run_sync(_digest, photo.file) for photo in photos]

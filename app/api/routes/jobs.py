@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.api.deps import ServicesDep, TenantDep
 from app.api.listing import JobPageModel, JobQuery, decode_cursor, page_model
 from app.api.problems import MEDIA_TYPE, Problem
-from app.api.results import missing_result_error, stream_result
+from app.api.results import missing_result_error, redirect_to_result, signed_link, stream_result
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model
 from app.errors import JobNotFoundError
 from app.jobs.job import Job
@@ -77,7 +77,9 @@ async def get_job(request: Request, response: Response, services: ServicesDep, j
     response.headers["Cache-Control"] = "no-store"
     if not job.state.is_terminal:
         response.headers["Retry-After"] = str(POLL_AFTER_S)
-    return job_model(request, job, await services.queue.directory.position(job))
+    model = job_model(request, job, await services.queue.directory.position(job))
+    model.links.result_presigned = await signed_link(job, services.queue.results, services.settings.presign_s)
+    return model
 
 
 @router.delete(
@@ -117,17 +119,30 @@ _RESULT: dict[int | str, dict[str, Any]] = {
 }
 _RESULT_PARTS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The part of it that Range names.", "content": {"image/*": {}}},
+    307: {"description": "With `redirect`: where the object store has it (Location)."},
     416: _PROBLEM | {"description": "The range lies behind its end."},
 }
 
 
-@router.get("/jobs/{job_id}/result", response_class=Response, responses=_RESULT | _RESULT_PARTS)
-async def get_result(request: Request, services: ServicesDep, job: JobDep) -> Response:
+_NOT_VALID: dict[int | str, dict[str, Any]] = {422: _PROBLEM | {"description": "`redirect` is neither true nor false."}}
+
+
+@router.get("/jobs/{job_id}/result", response_class=Response, responses=_RESULT | _RESULT_PARTS | _NOT_VALID)
+async def get_result(
+    request: Request,
+    services: ServicesDep,
+    job: JobDep,
+    redirect: Annotated[
+        bool, Query(description="Whether to be sent to the object store, where it signs links.")
+    ] = False,
+) -> Response:
     """Give the restored photo, or a part of it."""
     error = missing_result_error(job)
     if error is not None:
         raise error
-    return await stream_result(request, job, services.queue.results)
+    results = services.queue.results
+    elsewhere = await redirect_to_result(job, results, services.settings.presign_s) if redirect else None
+    return elsewhere or await stream_result(request, job, results)
 
 
 @router.head("/jobs/{job_id}/result", response_class=Response, responses=_RESULT)

@@ -20,6 +20,7 @@ from app.api.options import (
     openapi_parameters,
     parse_submission,
 )
+from app.api.outputs import check_outputs
 from app.api.prefer import preferred_wait_s, prefers_async
 from app.api.problems import MEDIA_TYPE, Problem, error_response
 from app.api.results import failure_status, missing_result_error, result_response
@@ -109,6 +110,7 @@ async def _submit(request: Request, services: Services, tenant: str) -> tuple[Jo
         submission = parse_submission(request.query_params.multi_items(), upload.fields)
         check_model(submission.options.model, services.model_names)
         check_webhook(submission.webhook, services.fetcher.pinned)
+        check_outputs(services.buckets, tenant, [submission.options])
         use = None
         if key is not None:
             # In a thread: the digest of a large photo takes long, and this loop answers everybody.
@@ -118,7 +120,7 @@ async def _submit(request: Request, services: Services, tenant: str) -> tuple[Jo
         async with services.queue.idempotency.held(use) as earlier:
             if earlier is not None:
                 return await services.queue.get(earlier), False
-            image, mask = await fetch_parts(services, upload, share)
+            image, mask = await fetch_parts(services, tenant, upload, share)
             job = await make_job(services, tenant, submission, image, mask)
             return await services.queue.submit(job, image, mask, use), True
 

@@ -14,9 +14,10 @@ from app.api.error_catalogue import TEXTS, catalogue
 from app.api.operation_errors import OPERATIONS, errors_of
 from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError
 from app.settings import Settings
+from app.storage.errors import StorageSetupError
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "errors.md"
-NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError)
+NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError, StorageSetupError)
 
 
 def kinds(base: type[ServiceError]) -> list[type[ServiceError]]:
