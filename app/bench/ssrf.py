@@ -1,4 +1,6 @@
-"""Ways in which a caller may try to make the service fetch from the network behind it: all must be refused.
+"""Ways in which a caller may try to make the service reach the network behind it: all must be refused.
+
+The URL may be that of a photo, which is fetched, or of a webhook, which is sent there.
 
 A server on loopback stands for what must not be reached, and counts who reaches it. Where a case needs a first host
 that may be fetched from, the same server stands for that too, at an address that is allowed for this run alone.
@@ -11,13 +13,20 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from typing import Literal
 
 from app.api.budget import UploadBudget
 from app.errors import ServiceError
 from app.fetch.addresses import IPAddress
 from app.fetch.fetcher import FetchPolicy, ImageFetcher
+from app.fetch.pinned import PinnedClient
+from app.fetch.resolver import Resolver
+from app.webhooks.post import post
 
 PUBLIC = "93.184.215.14"
+Way = Literal["photo", "webhook"]
+"""What the URL is given for."""
+
 _MAX_BYTES = 1024 * 1024
 
 
@@ -46,20 +55,23 @@ class Verdict:
 
     Attributes:
         attempt: Which one.
-        code: Error code, or "fetched".
+        code: Error code, "fetched" or "sent", or "not followed" for the redirection of a webhook.
         reason: The error in words.
         reached: Requests that reached the server, without the first of a redirection.
+        way: What the URL was given for.
     """
 
     attempt: Attempt
     code: str
     reason: str
     reached: int
+    way: Way = "photo"
 
     @property
     def is_refused(self) -> bool:
         """Whether it was refused as it must be, before anything was asked of the forbidden host."""
-        return self.code == "image_url_refused" and self.reached == 0
+        is_stopped = self.way == "webhook" and self.attempt.redirect is not None and self.code == "not followed"
+        return (self.code == "image_url_refused" or is_stopped) and self.reached == 0
 
 
 def _literal(name: str, host: str) -> Attempt:
@@ -206,17 +218,17 @@ class _Server:
         writer.close()
 
 
-async def try_all(attempts: Sequence[Attempt] = ATTEMPTS) -> list[Verdict]:
+async def try_all(attempts: Sequence[Attempt] = ATTEMPTS, way: Way = "photo") -> list[Verdict]:
     """Make every attempt; one verdict each, in order."""
     server = _Server()
     await server.start()
     try:
-        return [await _try(attempt, server) for attempt in attempts]
+        return [await _try(attempt, server, way) for attempt in attempts]
     finally:
         await server.stop()
 
 
-async def _try(attempt: Attempt, server: _Server) -> Verdict:
+async def _try(attempt: Attempt, server: _Server, way: Way) -> Verdict:
     questions = 0
 
     async def resolve(host: str, port: int) -> list[IPAddress]:
@@ -233,13 +245,25 @@ async def _try(attempt: Attempt, server: _Server) -> Verdict:
         read_s=2.0,
         total_s=5.0,
     )
-    code, reason = "fetched", ""
+    reason = ""
     try:
-        with UploadBudget(_MAX_BYTES).share() as share:
-            await ImageFetcher(policy, resolve).fetch(attempt.url.replace("PORT", str(server.port)), _MAX_BYTES, share)
+        code = await (_fetch if way == "photo" else _send)(
+            policy, resolve, attempt.url.replace("PORT", str(server.port))
+        )
     except ServiceError as error:
         code, reason = error.code, error.detail
     reached = sum(path != "/redirect" for path in server.requests)
     if attempt.redirect is not None and "/redirect" not in server.requests:
         code, reason = "not tried", f"the first host was not asked: {reason}"
-    return Verdict(attempt, code, reason, reached)
+    return Verdict(attempt, code, reason, reached, way)
+
+
+async def _fetch(policy: FetchPolicy, resolve: Resolver, url: str) -> str:
+    with UploadBudget(_MAX_BYTES).share() as share:
+        await ImageFetcher(policy, resolve).fetch(url, _MAX_BYTES, share)
+    return "fetched"
+
+
+async def _send(policy: FetchPolicy, resolve: Resolver, url: str) -> str:
+    answer = await post(PinnedClient(policy, resolve), url, {}, b"{}", policy.total_s)
+    return "not followed" if 300 <= answer.status < 400 else "sent"

@@ -15,11 +15,11 @@ import anyio
 
 from app.errors import ImageFetchError, ImageUrlRefusedError, QueueUnavailableError
 from app.fetch.pinned import PinnedClient
-from app.fetch.urls import parse_url
 from app.jobs.outbox import Attempt, Message, Outbox, Outcome
 from app.metrics import record_webhook
 from app.webhooks.payload import DescribeJob, render
-from app.webhooks.policy import WebhookPolicy, read_retry_after
+from app.webhooks.policy import WebhookPolicy
+from app.webhooks.post import Answer, post
 from app.webhooks.signing import WebhookSecrets, signed_headers
 
 logger = logging.getLogger("app.webhooks")
@@ -28,7 +28,6 @@ _GONE = 410
 _BUSY = (429, 503)
 _IDLE_S = 0.5
 _STOP_S = 0.5
-_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "vlmir-webhooks"}
 
 
 class WebhookSender:
@@ -110,12 +109,11 @@ class WebhookSender:
         if message.failures > len(policy.schedule_s):  # whoever took it last disappeared
             await self._settle(message, "failed", Attempt(at_ms, error="The senders of the last tries disappeared."))
             return
-        status: int | None = None
+        answer: Answer | None = None
         error: str | None = None
-        retry_after_s: float | None = None
         is_final = is_silent = False
         try:
-            status, retry_after_s = await self._post(message)
+            answer = await self._post(message)
         except asyncio.CancelledError:  # this process stops; else it would wait for the end of its lease
             await self._settle(message, "release", Attempt(at_ms, error="The sender was stopped."))
             raise
@@ -128,6 +126,7 @@ class WebhookSender:
         except Exception:
             logger.exception("webhook %s cannot be sent", message.id)
             error = "The service met an unexpected error."
+        status = None if answer is None else answer.status
         attempt = Attempt(at_ms, status, error, round(time.monotonic() - started, 3))
         if status is not None and 200 <= status < 300:
             await self._settle(message, "delivered", attempt)
@@ -135,20 +134,16 @@ class WebhookSender:
         if status == _GONE:
             await self._settle(message, "disabled", attempt)
             return
+        retry_after_s = None if answer is None else answer.retry_after_s
         delay_s = None if is_final else policy.pause_s(message.failures + 1, retry_after_s, self._chance)
         is_silent |= status in _BUSY and retry_after_s is not None
         pause_s = min(delay_s or policy.endpoint_pause_s, policy.endpoint_pause_s) if is_silent else 0.0
         await self._settle(message, "failed" if delay_s is None else "retry", attempt, delay_s or 0.0, pause_s)
 
-    async def _post(self, message: Message) -> tuple[int, float | None]:
-        """Send it; gives the status of the answer and the seconds that it asks to wait. Its body is not read."""
+    async def _post(self, message: Message) -> Answer:
         body = render(message, self._describe, self._prefix)
-        sent_s = int(time.time())
-        headers = signed_headers(self._secrets.of(message.tenant), message.id, sent_s, body)
-        target = parse_url(message.url, allow_http=self._client.policy.allow_http)
-        with anyio.fail_after(self._policy.timeout_s):
-            async with self._client.answer("POST", target, {**_HEADERS, **headers}, body) as response:
-                return response.status_code, read_retry_after(response.headers.get("retry-after", ""), sent_s)
+        headers = signed_headers(self._secrets.of(message.tenant), message.id, int(time.time()), body)
+        return await post(self._client, message.url, headers, body, self._policy.timeout_s)
 
     async def _settle(
         self, message: Message, outcome: Outcome, attempt: Attempt, delay_s: float = 0.0, pause_s: float = 0.0

@@ -215,7 +215,7 @@ async def test_idempotency_keys_tell_webhooks_apart(redis_url: str, namespace: s
     async with running_api(settings(redis_url, namespace)) as (client, _services):
         statuses = []
         for url in ("https://a.example/", "https://a.example/", "https://b.example/"):
-            request = {"files": {"image": ("a.png", PHOTO)}, "data": {"webhook": url}}
+            request: dict[str, Any] = {"files": {"image": ("a.png", PHOTO)}, "data": {"webhook": url}}
             answer = await client.post("/restore", headers={"Idempotency-Key": '"k"'}, **request)
             statuses.append(answer.status_code)
         assert statuses == [202, 202, 422]

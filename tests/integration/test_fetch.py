@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from app.api.budget import UploadBudget
-from app.bench.ssrf import ATTEMPTS, try_all
+from app.bench.ssrf import ATTEMPTS, Way, try_all
 from app.errors import ImageFetchError, ImageUrlRefusedError, ServiceError, UploadsBusyError, UploadTooLargeError
 from app.fetch.addresses import IPAddress
 from app.fetch.fetcher import FetchPolicy, ImageFetcher
@@ -44,8 +44,9 @@ async def failure(fetcher: ImageFetcher, url: str, max_bytes: int = 100_000) -> 
     return caught.value
 
 
-async def test_every_way_to_a_forbidden_host_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    verdicts = await try_all()
+@pytest.mark.parametrize("way", ["photo", "webhook"])
+async def test_every_way_to_a_forbidden_host_is_refused(way: Way) -> None:
+    verdicts = await try_all(way=way)
     for item in verdicts:
         print(f"{item.attempt.name:36} {item.code:18} {item.reason}")  # noqa: T201 - pytest -s shows the table
     assert len(verdicts) == len(ATTEMPTS) >= 25
