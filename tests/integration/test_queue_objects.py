@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,13 +10,14 @@ import pytest
 from redis.asyncio import Redis
 
 from app.errors import QueueUnavailableError, ResultGoneError
+from app.jobs import objects, retention
 from app.jobs.batches import BatchEntry, entry_job_id, new_batch_id
 from app.jobs.connection import call, connect
 from app.jobs.job import JobState, RestoreOptions
 from app.jobs.keys import Keys
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.storage.errors import StorageUnavailableError
-from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue
+from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue, until
 from tests.support.object_store import BreakableStore
 
 pytestmark = pytest.mark.anyio
@@ -311,3 +313,38 @@ async def test_results_of_short_life_are_gone_in_time(
         assert done.finished_ms is not None
         assert done.expires_ms == done.finished_ms + 7000
         assert 0 < left[f"result:{job.id}:1"] <= 7
+
+
+async def test_the_sweeper_goes_on_after_trouble(
+    queue: JobQueue, store: BreakableStore, redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SWEEP_EVERY_S", 0.01)
+    monkeypatch.setattr(objects, "_SWEEP_LEASE_MS", 1)
+    job = make_job()
+    await queue.submit(job, b"photo", b"mask")
+    await queue.cancel(job.id)
+    await let_time_pass(redis, keys)
+    failed: list[str] = []
+    monkeypatch.setattr(retention.logger, "warning", lambda text, *_: failed.append(text))
+    sweeping = asyncio.create_task(queue.retention.run())
+
+    async def has_failed() -> bool:
+        return bool(failed)
+
+    async def is_clear() -> bool:
+        return not store.kept() and not await noted(redis, keys)
+
+    with store.broken():
+        await until(has_failed)
+    await until(is_clear)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_photos_that_nobody_sweeps_are_told_of(
+    queue: JobQueue, redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await queue.submit(make_job(), b"photo")
+    async with open_queue(redis_url, namespace) as other:
+        await other.retention.run()
+    assert "1 photos are in an object store that VLMIR_STORAGE no longer names" in caplog.text
