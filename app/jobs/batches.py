@@ -134,7 +134,8 @@ class BatchStore:
             total_bytes: Bytes of all photos.
             key: Idempotency key, held by the caller.
         """
-        word, found = await self._scripts.run("batch_room", *self._bounds(), len(entries), total_bytes)
+        needed_bytes = total_bytes if self._blobs.fills_redis else 0
+        word, found = await self._scripts.run("batch_room", *self._bounds(), len(entries), needed_bytes)
         self._check_room(word.decode(), found)
         indexes: list[int] = []
         try:

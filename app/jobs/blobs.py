@@ -18,9 +18,13 @@ class BlobStore:
 
     Attributes:
         part_bytes: Bytes that are best read at a time, or None where it does not matter.
+        fills_redis: Whether what is stored takes memory of Redis.
+        fills_redis: Whether what is stored takes memory of Redis.
     """
 
     part_bytes: int | None = None
+    fills_redis = True
+    fills_redis: bool = True
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -59,6 +59,8 @@ class ObjectBlobStore(BlobStore):
     """
 
     part_bytes: int | None = 1024 * 1024  # each part is a request of its own
+    fills_redis = False
+    fills_redis: bool = False
 
     def __init__(self, redis: Redis, keys: Keys, scripts: Scripts, objects: ObjectStore) -> None:
         super().__init__(redis)
@@ -68,7 +70,6 @@ class ObjectBlobStore(BlobStore):
         """Store bytes for `ttl_s` seconds, or for as long as a job needs them, replacing what has the name.
 
         Raises:
-            QueueMemoryError: Redis has no memory left for the note.
             QueueUnavailableError: Redis or the store cannot be reached.
         """
         member = self._member(name)

@@ -8,6 +8,8 @@ import pytest
 
 from app.api import feeder as feeding
 from app.api.deps import Services
+from app.api.feed_pace import FeedPace
+from app.errors import QueueFullError
 from app.jobs import batches as batch_store
 from app.jobs.batch import BatchEntry, new_batch_id
 from app.jobs.connection import call
@@ -180,12 +182,41 @@ async def test_memory_for_fetches_that_is_short_lets_all_through_one_after_the_o
     redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeding, "_NO_ROOM_S", 0.01)
+    crowded: list[None] = []
+    was_crowded = FeedPace.was_crowded
+    monkeypatch.setattr(FeedPace, "was_crowded", lambda pace: crowded.append(was_crowded(pace)))
     settings = api_settings(redis_url, namespace, upload_memory_bytes=4 * len(PHOTO) + 4)  # a quarter is the feeder's
     async with photo_host(give) as host, running_api(settings, fetcher()) as (client, _):
         body = {"entries": [url(host, f"{n}") for n in range(12)]}
         path = (await client.post("/restore/batch", json=body)).json()["links"]["self"]
         batch = await until_batch(client, path, lambda batch: batch["counts"]["waiting"] == 0)
         assert counted(batch) == {"queued": 12}
+        assert crowded
+
+
+async def test_nothing_is_fetched_for_a_while_after_a_photo_found_no_room(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "_NO_ROOM_S", 0.01)
+    settings = api_settings(redis_url, namespace, fetches_at_once=1)
+    async with photo_host(give) as host, running_api(settings, fetcher()) as (client, services):
+
+        async def full(*_args: object, **_more: object) -> None:
+            raise QueueFullError("the queue's memory is full")
+
+        monkeypatch.setattr(services.queue, "submit", full)
+        body = {"entries": [url(host, "1"), url(host, "2")]}
+        path = (await client.post("/restore/batch", json=body)).json()["links"]["self"]
+        feeder = client._transport.app.state.feeder  # type: ignore[attr-defined]
+        await until(lambda: _is_true(not feeder._pace.may_fetch))
+        looks = Looks(services)
+        await until(looks.happened)
+        assert host.paths == ["/1"]
+        assert counted((await client.get(path)).json()) == {"waiting": 2}
+
+
+async def _is_true(value: bool) -> bool:
+    return value
 
 
 async def test_an_entry_whose_stored_photo_is_gone_is_refused_at_once(redis_url: str, namespace: str) -> None:

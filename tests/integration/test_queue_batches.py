@@ -21,6 +21,7 @@ from app.jobs.keys import Keys
 from app.jobs.queue import JobQueue, QueuePolicy
 from tests.support.batches import make_entry_job
 from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue
+from tests.support.object_store import BreakableStore
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,17 @@ async def test_photos_that_wait_leave_memory_to_others_and_become_jobs_without_m
         assert (await queue.depth())["batch"] == 3
 
 
+async def test_photos_in_an_object_store_need_no_room_in_redis(small_redis: EmbeddedRedis) -> None:
+    objects = BreakableStore()
+    async with open_queue(small_redis.url, "", QueuePolicy(lease_ms=LONG_LEASE_MS), objects=objects) as queue:
+        batch_id, _ = await store(queue, *[PHOTO] * 20)
+        assert len(objects.kept()) == 20
+        (taken,) = await queue.batches.take(1)
+        await queue.submit(make_entry_job(taken.job_id, batch_id), None, entry=taken.index)
+        (claim,) = await queue.claim("w", 1, 0)
+        assert claim.image == PHOTO
+
+
 async def test_while_memory_is_short_photos_at_urls_wait_and_stored_ones_do_not(small_redis: EmbeddedRedis) -> None:
     async with open_queue(small_redis.url, "", QueuePolicy(lease_ms=LONG_LEASE_MS)) as queue:
         await queue.batches.create(new_batch_id(), "default", 1, [AT_URL] * 2)
@@ -141,7 +153,8 @@ async def test_an_entry_whose_stored_photo_is_gone_is_no_job(queue: JobQueue) ->
 
 async def test_a_job_sent_again_keeps_its_photo_as_long_as_it_needs_it_and_no_longer(queue: JobQueue) -> None:
     job = await queue.submit(make_job(), b"photo")
-    await queue.submit(job, b"photo")
+    await queue.submit(job, b"another")
+    assert await queue._blobs.get(queue._keys.image(job.id)) == b"photo"
     assert await ttl_s(queue, job.id) == -1
     await late_submit(queue, job)
     assert await ttl_s(queue, job.id) == -1

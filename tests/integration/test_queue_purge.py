@@ -19,6 +19,7 @@ from app.jobs.queue import JobQueue, QueuePolicy
 from app.jobs.webhook import Webhook
 from tests.support.batches import make_entry_job
 from tests.support.jobs import LONG_LEASE_MS, SHORT_LEASE_MS, make_job, open_queue, until
+from tests.support.object_store import BreakableStore
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +145,22 @@ async def test_an_entry_of_a_batch_reads_as_deleted(queue: JobQueue) -> None:
     await queue.purge(entry_job_id(batch_id, 0))
     assert [entry.state for entry in (await queue.batches.get(batch_id)).entries] == ["deleted"]
     assert await queue.batches.take(5) == []
+
+
+async def test_photos_in_an_object_store_go_too_if_not_at_once_then_soon(redis_url: str, namespace: str) -> None:
+    objects = BreakableStore()
+    async with open_queue(redis_url, namespace, objects=objects) as queue:
+        first = await make(queue)
+        await run(queue, first)
+        second = await make(queue)
+        assert len(objects.kept()) == 5  # of the one that has ended the upload may stay for some seconds
+        assert await queue.purge(first.id)
+        assert objects.kept() == [f"image/{second.id}", f"mask/{second.id}"]
+        with objects.broken():
+            assert not await queue.purge(second.id)
+        assert await call(queue._redis, "EXISTS", Keys(namespace).job(second.id)) == 0
+        assert await queue.retention.sweep() == 2
+        assert objects.kept() == []
 
 
 async def test_at_the_memory_limit_a_job_can_be_deleted(redis_url: str, namespace: str) -> None:
