@@ -23,7 +23,6 @@ class BlobStore:
     """
 
     part_bytes: int | None = None
-    fills_redis = True
     fills_redis: bool = True
 
     def __init__(self, redis: Redis) -> None:

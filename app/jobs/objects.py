@@ -59,7 +59,6 @@ class ObjectBlobStore(BlobStore):
     """
 
     part_bytes: int | None = 1024 * 1024  # each part is a request of its own
-    fills_redis = False
     fills_redis: bool = False
 
     def __init__(self, redis: Redis, keys: Keys, scripts: Scripts, objects: ObjectStore) -> None:

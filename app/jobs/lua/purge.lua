@@ -1,6 +1,6 @@
 -- Deletes all that Redis has of a job: record, events, photos, webhooks and its place in the listing. One that has not
 -- ended is canceled first, in the same step: whoever waits for it wakes, and its worker finds that it no longer has it.
--- Args: id. Gives 0 without such a job. What is in an object store is for the caller to delete.
+-- Args: id. Gives 0 without such a job. What is in an object store may be deleted from now on.
 local job = load_job(arg(1))
 if not job then
   return 0
@@ -16,7 +16,9 @@ end
 redis.call("UNLINK", JOB .. job.id, EVENTS .. job.id, LISTEN .. job.id, IMAGE .. job.id, MASK .. job.id)
 for attempt = 1, job.attempt do
   redis.call("UNLINK", RESULT .. job.id .. ":" .. attempt)
+  redis.call("ZADD", OBJECTS, "XX", NOW, "result:" .. job.id .. ":" .. attempt)
 end
+redis.call("ZADD", OBJECTS, "XX", NOW, "image:" .. job.id, NOW, "mask:" .. job.id)
 for _, message in ipairs(redis.call("LRANGE", DELIVERIES .. job.id, 0, -1)) do
   local endpoint = redis.call("HGET", DELIVERY .. message, "endpoint")
   if endpoint then
