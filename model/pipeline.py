@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from model.buckets import bucket_tiles
 from model.budget import check_budget, choose_steps, get_steps, is_found
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
@@ -268,8 +269,7 @@ class Restorer:
     def forward_tiles(self, items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
         """One network forward over tiles of any states at any step; x0_hat is blended into each state.
 
-        The batch is padded to an even bucket (2, 4, 8, ...) with copies: convolutions give the same bits for those
-        sizes but not for a batch of one, and results must not depend on company.
+        The batch is padded with copies to one of a few sizes, see `model.buckets`.
 
         Args:
             items: (state, tile index) pairs.
@@ -281,7 +281,7 @@ class Restorer:
         """
         if not items:
             return
-        bucket = max(2, 1 << (len(items) - 1).bit_length())
+        bucket = bucket_tiles(len(items))
         padded = [*items, *([items[-1]] * (bucket - len(items)))]
         windows = [(state, *state.grid.window(index)) for state, index in padded]
         noisy = torch.stack([state.noisy[:, rows, columns] for state, rows, columns in windows])

@@ -22,7 +22,7 @@ from app.jobs.job import RestoreOptions
 from app.worker.engine import Engine, EnginePolicy, JobShape
 from app.worker.runner import Runner
 from app.worker.stages import DecodedPhoto
-from app.worker.workbench import padded_tiles
+from model.buckets import bucket_tiles
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def measure_overheads(
             batches[name] = list(run_to_the_end(runner, engine))
             wait_for(runner.restorer.device)
             engine_s = time.perf_counter() - started
-            buckets = [size + padded_tiles(size) for size in batches[name]]
+            buckets = [bucket_tiles(size) for size in batches[name]]
             for bucket in set(buckets) - set(forwards):
                 forwards[bucket] = make_forward(runner.restorer, bucket)
                 forwards[bucket]()

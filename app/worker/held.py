@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from app.jobs.job import PRIORITIES
 from app.worker.deadlines import NO_DEADLINE, Deadline
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from app.jobs.job import Finding
     from app.jobs.queue import Claim
     from app.worker.stages import DecodedPhoto
+
+EXPRESS_SIZE = (1920, 1080)
+"""A photo of at most this many pixels is small: its work and its memory are little beside those of 24 megapixels."""
 
 
 class Phase(Enum):
@@ -43,6 +47,7 @@ class HeldJob:
         claim: The claim that speaks for the job, without the upload; replaced when this worker claims the job again.
         upload: Bytes of photo and mask until they are decoded.
         pixel_bytes: Memory of the photo while it is decoded but not begun, and while it is restored but not encoded.
+        state_bytes: Memory of its state while it is worked on.
         successor: The whole claim that came while an outcome was being told; it counts once that outcome is settled.
         decoded: The photo between decoding and admission.
         is_looked_at: The model has seen the photo, together with others, before it begins.
@@ -60,6 +65,7 @@ class HeldJob:
     upload: tuple[bytes, bytes | None] | None = None
     phase: Phase = Phase.CLAIMED
     pixel_bytes: int = 0
+    state_bytes: int = 0
     successor: Claim | None = None
     decoded: DecodedPhoto | None = None
     is_looked_at: bool = False
@@ -94,9 +100,21 @@ class HeldJob:
         return self.claim.job.width, self.claim.job.height
 
     @property
+    def is_express(self) -> bool:
+        """Whether somebody waits for it and it is small, so that it must begin soon whatever else is going on."""
+        width, height = self.size
+        is_small = width * height <= EXPRESS_SIZE[0] * EXPRESS_SIZE[1]
+        return is_small and self.claim.job.priority == PRIORITIES[0]
+
+    @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """Everything that is under way for the job."""
         return [task for task in (self.task, self.reporter, self.preview_task) if task is not None]
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has been begun, or is over without."""
+        return self.phase in (Phase.RUNNING, Phase.DELIVERING)
 
     @property
     def is_between_steps(self) -> bool:

@@ -31,13 +31,16 @@ DRAIN_SHARE = 0.8
 HAND_BACK_S = 3.0
 """Time that handing back may take after the grace."""
 
+SEARCH_S = 0.1
+"""Time between looks for an express job while nothing else could begin; workers with room are quicker than that."""
+
 
 @dataclass(frozen=True)
 class LoopPolicy:
     """Times and bounds of a worker.
 
     Args:
-        concurrency: Most jobs held at once.
+        concurrency: Most jobs decoded, worked on or delivered at once.
         lease_s: Time without a renewal after which the queue gives a job to another worker.
         grace_s: Time running jobs get to finish after a request to stop.
         announce_s: Time between signs of life of the worker itself.
@@ -75,6 +78,7 @@ class WorkerLoop:
         self._is_ready = False
         self._models: tuple[str, ...] = ()  # their names, once all are loaded
         self._news = asyncio.Event()  # something to announce at once
+        self._others: set[str] = set()  # names of other workers that were ready lately
 
     def stop(self) -> None:
         """Ask the worker to drain and end; a second time: without the grace. Call it in the event loop's thread."""
@@ -86,6 +90,7 @@ class WorkerLoop:
 
         Raises:
             ServiceError: A model cannot be loaded.
+            DeviceLostError: The device does not work any more; the jobs in hand are back in the queue.
         """
         announcing = asyncio.create_task(self._announce_forever())
         setting_up = asyncio.create_task(self._bench.set_up())
@@ -104,10 +109,12 @@ class WorkerLoop:
             tasks += [claiming, computing, beating]
             parts = [announcing, claiming, computing, beating]
             await asyncio.wait({stopping, *parts}, return_when=asyncio.FIRST_COMPLETED)
+            self._say_ready(False)
+            if computing.done():
+                await self._abandon(claiming)
             for part in parts:
                 if part.done():
                     part.result()  # a part of the loop itself broke: end the process, so that it is started afresh
-            self._say_ready(False)
             await claiming  # what it has just claimed must be handed back, not forgotten
             await self._drain()
         finally:
@@ -119,19 +126,28 @@ class WorkerLoop:
         delays = retry_delays()
         while not self._stopping.is_set():
             self._bench.left.clear()
-            room = self._bench.room()
-            if room == 0:
+            ask = self._bench.ask()
+            if ask.jobs == 0:
                 await self._bench.left.wait()
                 continue
             try:
-                claims = await self._queue.claim(self._name, room, self._policy.claim_block_ms)
+                if ask.is_search:  # without waiting in the queue, so that whoever waits there is served first
+                    await self._wait_for_stop(SEARCH_S)
+                    if self._stopping.is_set():
+                        return
+                    ask = self._bench.ask()
+                block_ms = 0 if ask.is_search else self._policy.claim_block_ms
+                claims = await self._queue.claim(self._name, ask.jobs, block_ms)
                 while claims:  # no name may stay bound to an upload while the next claim waits
                     self._bench.accept(claims.pop(0))
                 delays = retry_delays()
             except QueueUnavailableError as error:
                 logger.warning("cannot claim jobs: %s", error)
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), next(delays))
+                await self._wait_for_stop(next(delays))
+
+    async def _wait_for_stop(self, most_s: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), most_s)
 
     async def _announce_forever(self) -> None:
         ttl_ms = int(self._policy.announce_s * 3 * 1000)
@@ -140,15 +156,32 @@ class WorkerLoop:
             try:
                 first = self._models[0] if self._models else ""
                 await self._queue.announce(self._name, self._is_ready, first, ttl_ms, self._models)
+                if self._is_ready:
+                    await self._share_out()
             except QueueUnavailableError as error:
                 logger.warning("cannot announce this worker: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self._policy.announce_s)
 
+    async def _share_out(self) -> None:
+        """Hand back what could not begin here when another worker has become ready and finds nothing in the queue."""
+        others = {worker.name for worker in await self._queue.workers() if worker.ready} - {self._name}
+        is_more, self._others = bool(others - self._others), others
+        if is_more and not any((await self._queue.depth()).values()):
+            self._bench.hand_back_parked()
+
     def _say_ready(self, is_ready: bool) -> None:
         self._is_ready = is_ready
         record_ready(is_ready)
         self._news.set()
+
+    async def _abandon(self, claiming: asyncio.Task[None]) -> None:
+        """Claim nothing more and give every job back: nobody here will compute it."""
+        self._stopping.set()
+        self._bench.left.set()
+        await asyncio.wait({claiming})
+        self._bench.abandon()
+        await self._wait_until_empty(time.monotonic() + HAND_BACK_S, asyncio.Event())
 
     async def _drain(self) -> None:
         """Finish what fits into the grace, hand back the rest at once."""

@@ -19,19 +19,21 @@ PIXEL_BYTES = 32
 what the decoder itself needs meanwhile."""
 
 
-def plan_state_bytes(device: torch.device, host_share: float) -> int:
+def plan_state_bytes(device: torch.device, host_share: float, device_share: float) -> int:
     """Tell how much memory the states of photos in progress may hold together, judged by what is free at this moment.
 
     Args:
         device: Where the states live.
-        host_share: Part of the host's free memory that is this worker's.
+        host_share: Part of the host's memory that is this worker's.
+        device_share: Part of a GPU's memory that is this worker's; the others on it plan with the rest.
 
     Returns:
         At least 1: even without any free memory a photo is worked on, alone.
     """
     if device.type == "cuda":
+        # What others have taken by now is gone already, so a share of the rest never adds up to more than there is.
         device_bytes, _ = torch.cuda.mem_get_info(device)
-        return max(1, int(device_bytes * STATE_SHARE))
+        return max(1, int(device_bytes * device_share * STATE_SHARE))
     return max(1, int(free_bytes(host_share) * STATE_SHARE))
 
 

@@ -7,6 +7,7 @@ the memory is known before the first photo comes. Knows neither Redis nor whose 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.errors import ModelUnavailableError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from app.jobs.job import RestoreOptions
     from app.worker.engine import TileRef
     from app.worker.runner import Runner
-    from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
+    from app.worker.stages import AnalyzedPhoto, BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 
 
 class ModelSet:
@@ -97,6 +98,18 @@ class ModelSet:
         """
         return self._first.decode(image, mask)
 
+    def padded_tiles(self, name: str, tiles: int) -> int:
+        """Tell how many places stay empty in the forward that so many tiles of a model run in."""
+        return self._runners[name].padded_tiles(tiles)
+
+    def probe(self) -> None:
+        """Have the device work a little.
+
+        Raises:
+            DeviceLostError: It does not.
+        """
+        self._first.probe()
+
     def looks_together(self, name: str) -> int:
         """How many photos it is worth to `look` at together with a model."""
         return self._runners[name].looks_together
@@ -116,6 +129,18 @@ class ModelSet:
         begun = self._runners[name].begin(job_id, decoded, options)
         self._names[job_id] = name
         return begun
+
+    def analyze(
+        self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions, tile_s: float | None
+    ) -> AnalyzedPhoto:
+        """Look at a photo without restoring it, with the model that the options name; see `Runner.analyze`.
+
+        Raises:
+            ServiceError: As `choose` and `Runner.analyze`.
+        """
+        name = self.choose(options.model)
+        self._names.pop(job_id, None)
+        return self._runners[name].analyze(job_id, decoded, replace(options, model=name), tile_s)
 
     def run(self, batch: Sequence[TileRef]) -> BatchReport:
         """Run tiles of jobs of one model; see `Runner.run`.
@@ -149,8 +174,8 @@ class ModelSet:
         name = self._names.pop(job_id)
         return self._runners[name].finish(job_id, name)
 
-    def encode(self, restored: RestoredPhoto) -> tuple[bytes, str]:
-        """Write the restored photo as a file; gives its bytes and media type.
+    def encode(self, restored: RestoredPhoto | AnalyzedPhoto) -> tuple[bytes, str]:
+        """Write the restored photo as a file, or what was seen in one as a document; gives its bytes and media type.
 
         Raises:
             ServiceError: As `Runner.encode`.

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from app.errors import RestorationFailedError, ServiceError
+from app.errors import ServiceError
 from app.metrics import record_ended, record_held
 from app.storage.errors import OutputError
+from app.worker.faults import UnexpectedError
 from app.worker.held import HeldJob, Phase
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Outcomes:
         """End a job with an error; words of unknown ones stay in the log."""
         if not isinstance(error, ServiceError):
             logger.error("unexpected error", exc_info=error, extra=held.record)
-            error = RestorationFailedError("An unexpected error stopped the restoration; see the worker's log.")
+            error = UnexpectedError("An unexpected error stopped the restoration; see the worker's log.")
         code, detail, retryable = error.code, error.detail, error.retryable
         logger.warning("fails: %s: %s", code, detail, extra=held.record)
         await self.settle(held, "failed", lambda claim: self._queue.fail(claim, code, detail, retryable), code=code)

@@ -21,13 +21,21 @@ from app.errors import ServiceError
 from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
 from app.metrics import record_memory_split
+from app.worker import analysis
 from app.worker.devices import choose_device
 from app.worker.engine import TileRef
-from app.worker.failures import as_service_errors, empty_device_cache, is_out_of_memory, to_service_error
+from app.worker.failures import (
+    as_service_errors,
+    empty_device_cache,
+    is_out_of_memory,
+    probe_device,
+    to_service_error,
+)
 from app.worker.memory import PIXEL_BYTES, plan_pixel_bytes, plan_state_bytes
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.provenance import encode_options
-from app.worker.stages import BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
+from app.worker.stages import AnalyzedPhoto, BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
+from model.buckets import bucket_tiles
 from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
@@ -60,6 +68,7 @@ class Runner:
         batch_tiles: Most tiles in one forward.
         limits: What photos are accepted.
         host_share: Part of the machine's memory that this process may plan with.
+        device_share: Part of the device's memory that it may plan with, where that is not the machine's.
     """
 
     def __init__(
@@ -70,16 +79,19 @@ class Runner:
         batch_tiles: int,
         limits: ImageLimits,
         host_share: float = 1.0,
+        device_share: float = 1.0,
     ) -> None:
         self._model = model
         self._device = device
         self._threads = threads
         self._limits = limits
         self._host_share = host_share
+        self._device_share = device_share
         self._restorer: Restorer | None = None
         self._running: dict[str, _Running] = {}
         self._seen: dict[str, Analysis] = {}  # of photos that have not begun
         self._bytes_per_pixel = 0.0
+        self._tile_s: float | None = None  # as measured at warm-up
         self._most_tiles = batch_tiles
         self.batch_tiles = batch_tiles
 
@@ -139,6 +151,7 @@ class Runner:
                     self.batch_tiles = size
                     break
                 best_s, size = min(best_s, tile_s), 2 * size
+            self._tile_s = best_s
         finally:
             self.discard(name)
 
@@ -159,7 +172,7 @@ class Runner:
 
         Call it once all models of the process are loaded and warm and before the first photo.
         """
-        return plan_state_bytes(self.restorer.device, self._host_share)
+        return plan_state_bytes(self.restorer.device, self._host_share, self._device_share)
 
     def estimate_pixel_bytes(self, width: int, height: int) -> int:
         """Tell how much memory a photo of this size takes at most between upload and state, or state and result."""
@@ -171,6 +184,18 @@ class Runner:
         Call it when `state_budget_bytes` is called.
         """
         return plan_pixel_bytes(self._host_share)
+
+    def probe(self) -> None:
+        """Have the device work a little.
+
+        Raises:
+            DeviceLostError: It does not.
+        """
+        probe_device(self.restorer.device)
+
+    def padded_tiles(self, tiles: int) -> int:
+        """Tell how many places stay empty in the forward that so many tiles run in."""
+        return bucket_tiles(tiles) - tiles
 
     def decode(self, image: bytes, mask: bytes | None) -> DecodedPhoto:
         """Read an upload.
@@ -212,18 +237,18 @@ class Runner:
         Raises:
             ServiceError: This photo cannot be worked on; nothing is held.
         """
-        restorer, analysis = self.restorer, self._seen.pop(job_id, None)
+        restorer, seen = self.restorer, self._seen.pop(job_id, None)
         with as_service_errors():
-            if analysis is None:
-                analysis = restorer.analyze(decoded.image, options.caption, options.kinds)
+            if seen is None:
+                seen = restorer.analyze(decoded.image, options.caption, options.kinds)
             steps = options.steps
             if steps is None:
-                steps = restorer.choose_steps(options.quality, analysis, decoded.mask)
-            state = restorer.begin(decoded.image, analysis, steps=steps, seed=options.seed, mask=decoded.mask)
+                steps = restorer.choose_steps(options.quality, seen, decoded.mask)
+            state = restorer.begin(decoded.image, seen, steps=steps, seed=options.seed, mask=decoded.mask)
         # The result inherits all but the pixels, which are 72 MB for 24 megapixels.
         photo = replace(decoded.photo, rgb=shape_only(decoded.photo.rgb))
         self._running[job_id] = _Running(state, photo, options)
-        return BegunJob(state.tiles, state.steps, state.state_bytes, analysis.caption, _findings(analysis.findings))
+        return BegunJob(state.tiles, state.steps, state.state_bytes, seen.caption, _findings(seen.findings))
 
     def run(self, batch: Sequence[TileRef]) -> BatchReport:
         """Run tiles of any jobs; every tile has run or its job is reported as failed.
@@ -276,25 +301,38 @@ class Runner:
         encoding = encode_options(job.options, model or self.name, job.state.steps)
         return RestoredPhoto(job.photo, result.image, job.options.format, encoding)
 
-    def encode(self, restored: RestoredPhoto) -> tuple[bytes, str]:
-        """Write the restored photo as a file; gives its bytes and media type.
+    def encode(self, restored: RestoredPhoto | AnalyzedPhoto) -> tuple[bytes, str]:
+        """Write the restored photo as a file, or what was seen as a document; gives bytes and media type.
 
         Raises:
             ServiceError: The format asked for cannot hold this photo.
         """
         with as_service_errors():
+            if isinstance(restored, AnalyzedPhoto):
+                return analysis.write(restored)
             pixels = to_array(restored.image, restored.photo.rgb.dtype)
             return encode(restored.photo, pixels, restored.format, restored.encoding)
 
-    def analyze(self, decoded: DecodedPhoto, caption: str | None = None) -> tuple[str | None, tuple[Finding, ...]]:
-        """Describe a photo and name its damage without restoring it.
+    def analyze(
+        self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions, tile_s: float | None = None
+    ) -> AnalyzedPhoto:
+        """Look at a photo, unless `look` has, without restoring it; nothing is held.
+
+        Args:
+            job_id: The job.
+            decoded: The photo.
+            options: What the caller asked for; caption and name of the model count.
+            tile_s: Time per tile in seconds as of late; None takes what was measured at warm-up, if that was.
 
         Raises:
             ServiceError: This photo cannot be looked at.
         """
+        seen = self._seen.pop(job_id, None)
         with as_service_errors():
-            analysis = self.restorer.analyze(decoded.image, caption=caption)
-        return analysis.caption, _findings(analysis.findings)
+            seen = seen or self.restorer.analyze(decoded.image, options.caption, options.kinds)
+            return analysis.describe(
+                self.restorer, decoded, seen, options.model or self.name, self._tile_s if tile_s is None else tile_s
+            )
 
     def discard(self, job_id: str) -> None:
         """Free whatever is held of a job; no effect when nothing is."""

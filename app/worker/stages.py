@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,23 @@ class RestoredPhoto:
     image: torch.Tensor
     format: str | None
     encoding: EncodeOptions
+
+
+@dataclass(frozen=True)
+class AnalyzedPhoto:
+    """A photo that was only looked at; measured and written off the model's thread.
+
+    Attributes:
+        image: The photo as (1, 3, H, W) float32 in 0..1.
+        caption: What it shows, or None.
+        findings: What is wrong with it.
+        document: What callers get, but for what is measured on the pixels.
+    """
+
+    image: torch.Tensor
+    caption: str | None
+    findings: tuple[Finding, ...]
+    document: dict[str, Any]
 
 
 @dataclass

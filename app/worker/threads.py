@@ -12,6 +12,7 @@ from app.worker.trace import NO_TRACE, Trace
 T = TypeVar("T")
 
 PHOTO_THREADS = 2
+"""Threads that decode and encode photos of all sizes; one more is for express jobs while these are busy."""
 
 
 class Threads:
@@ -25,6 +26,8 @@ class Threads:
         self.trace = trace or NO_TRACE
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._photo = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="photo")
+        self._express = ThreadPoolExecutor(1, thread_name_prefix="photo-express")
+        self._photos = 0  # under way or in line for the threads of all sizes
 
     async def in_model(self, name: str, function: Callable[..., T], *args: object, **details: object) -> T:
         """Run a function in the model's thread.
@@ -37,14 +40,32 @@ class Threads:
         """
         return await self._run(self._model, "model", name, function, args, details)
 
-    async def in_photo(self, name: str, function: Callable[..., T], *args: object, **details: object) -> T:
-        """Run a function in one of the threads for photos; arguments as for `in_model`."""
-        return await self._run(self._photo, "photo", name, function, args, details)
+    async def in_photo(
+        self, name: str, function: Callable[..., T], *args: object, is_express: bool = False, **details: object
+    ) -> T:
+        """Run a function in one of the threads for photos; arguments as for `in_model`.
+
+        Encoding 24 megapixels takes seconds, so an express job never waits behind that.
+
+        Args:
+            name: As for `in_model`.
+            function: Likewise.
+            args: Likewise.
+            is_express: It is short and must not wait for what is long.
+            details: As for `in_model`.
+        """
+        if is_express and self._photos >= PHOTO_THREADS:
+            return await self._run(self._express, "photo", name, function, args, details)
+        self._photos += 1
+        try:
+            return await self._run(self._photo, "photo", name, function, args, details)
+        finally:
+            self._photos -= 1
 
     def close(self) -> None:
         """End the threads once they are done with what they are at; what has not begun is dropped."""
-        self._photo.shutdown(wait=False, cancel_futures=True)
-        self._model.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._photo, self._express, self._model):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(
         self,

@@ -23,7 +23,7 @@ class Span:
     Attributes:
         name: What was done, for instance "forward".
         category: Group of names that are shown or hidden together.
-        thread: Name of the thread.
+        thread: Name of the thread; empty for what the event loop waits for, many such at a time.
         start_s: When it began, by the trace's clock, counted from the making of the trace.
         duration_s: How long it took.
         arguments: Whatever else is to be seen, as plain JSON values.
@@ -71,52 +71,62 @@ class Trace:
             category: Group of names that belong together.
             arguments: Details, as plain JSON values.
         """
-        return self._record(name, category, arguments)
+        return self._record(name, category, threading.current_thread().name, arguments)
+
+    def wait(self, name: str, category: str, **arguments: Any) -> AbstractContextManager[None]:
+        """Record what a task waits for inside `with`; no thread works meanwhile, and several may wait at once."""
+        return self._record(name, category, "", arguments)
 
     def write(self, path: Path) -> None:
-        """Write the spans as JSON in Chrome's trace event format: complete events and the names of the threads."""
+        """Write the spans as JSON in Chrome's trace event format.
+
+        Work of threads is a complete event in the row of its thread. What tasks waited for is an async event of its
+        own, because events of one row must not overlap.
+        """
         path.write_text(json.dumps({"traceEvents": self._events(), "displayTimeUnit": "ms"}) + "\n", encoding="utf-8")
 
     @contextmanager
-    def _record(self, name: str, category: str, arguments: dict[str, Any]) -> Iterator[None]:
+    def _record(self, name: str, category: str, thread: str, arguments: dict[str, Any]) -> Iterator[None]:
         started_s = self._clock()
         try:
             yield
         finally:
             spent_s = self._clock() - started_s
-            thread = threading.current_thread().name
             with self._lock:
                 self._spans.append(Span(name, category, thread, started_s - self._begun_s, spent_s, arguments))
 
     def _events(self) -> list[dict[str, Any]]:
-        """Metadata of the threads, then one complete event ("X", times in microseconds) per span."""
+        """Names of the threads, then the spans; times in microseconds."""
         spans = sorted(self.spans, key=lambda span: span.start_s)
         process = os.getpid()
         # Numbers of our own: the system gives those of ended threads to new ones, which would share a row.
-        rows = {thread: row for row, thread in enumerate(dict.fromkeys(span.thread for span in spans), start=1)}
-        names: list[dict[str, Any]] = [
+        rows = {
+            thread: row for row, thread in enumerate(dict.fromkeys(span.thread for span in spans if span.thread), 1)
+        }
+        events: list[dict[str, Any]] = [
             {"ph": "M", "name": "thread_name", "pid": process, "tid": row, "args": {"name": thread}}
             for thread, row in rows.items()
         ]
-        return names + [
-            {
-                "ph": "X",
-                "name": span.name,
-                "cat": span.category,
-                "pid": process,
-                "tid": rows[span.thread],
-                "ts": span.start_s * 1e6,
-                "dur": span.duration_s * 1e6,
-                "args": span.arguments,
-            }
-            for span in spans
-        ]
+        for number, span in enumerate(spans):
+            event = {"name": span.name, "cat": span.category, "pid": process, "ts": span.start_s * 1e6}
+            if span.thread:
+                work = {"ph": "X", "tid": rows[span.thread], "dur": span.duration_s * 1e6, "args": span.arguments}
+                events.append(event | work)
+            else:
+                wait = event | {"tid": 0, "id": number}
+                events.append(wait | {"ph": "b", "args": span.arguments})
+                events.append(wait | {"ph": "e", "ts": span.end_s * 1e6})
+        return events
 
 
 class NoTrace(Trace):
     """Records nothing."""
 
     def span(self, name: str, category: str, **arguments: Any) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return _NOTHING
+
+    def wait(self, name: str, category: str, **arguments: Any) -> AbstractContextManager[None]:
         """Do nothing."""
         return _NOTHING
 

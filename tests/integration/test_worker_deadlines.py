@@ -13,6 +13,7 @@ from app.jobs.keys import Keys
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.worker.held import Phase
 from app.worker.models import ModelSet
+from app.worker.pools import Pool
 from app.worker.runner import Runner
 from app.worker.stages import DecodedPhoto
 from tests.support.jobs import open_queue, until
@@ -57,7 +58,7 @@ async def test_running_job_ends_between_steps_and_its_mate_goes_on(
         clock.ahead_s = 2000.0
         await assert_late(queue, late, "finish_within")
         assert (await queue.wait(mate.id, WAIT_S)).state is JobState.SUCCEEDED  # it had begun in time
-        assert bench._engine.state_bytes == 0
+        assert bench._parts.engine.state_bytes == 0
         assert not runner._running
 
 
@@ -68,7 +69,7 @@ async def test_job_that_waits_for_its_turn_ends_decoded_or_not(
     clock = Clock()
     async with open_queue(redis_url, namespace, POLICY) as queue:
         bench = await benches.set_up(queue, clock=clock)
-        bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80)  # for one of the two
+        bench._parts.intake.pixels = Pool(runner.estimate_pixel_bytes(96, 80))  # for one of the two
         within = [1000.0 if number == which else None for number in range(2)]
         jobs = [await queue.submit(photo_job(start_within_s=within_s), noise_png()) for within_s in within]
         helds = await benches.take(bench, queue, *jobs)
@@ -122,7 +123,7 @@ async def test_deadline_is_kept_while_nothing_else_happens(
     models = BlockedModels(runner)
     async with open_queue(redis_url, namespace, POLICY) as queue:
         bench = await benches.set_up(queue, models)
-        bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80)
+        bench._parts.intake.pixels = Pool(runner.estimate_pixel_bytes(96, 80))
         benches.start(bench)
         first = await queue.submit(photo_job(), noise_png())
         second = await queue.submit(photo_job(start_within_s=0.3), noise_png())

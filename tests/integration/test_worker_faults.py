@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,7 +22,7 @@ from tests.support.jobs import open_queue, until
 from tests.support.workers import Benches, noise_png, photo_job, white_png
 
 pytestmark = pytest.mark.anyio
-POLICY = QueuePolicy(lease_ms=60_000)
+POLICY = QueuePolicy(lease_ms=60_000, max_deliveries=1)  # what fails is not tried again
 WAIT_S = 60.0
 
 Fault = Callable[[torch.Tensor, torch.Tensor], None]
@@ -64,8 +63,10 @@ async def begin(queue: JobQueue, bench: Workbench, benches: Benches, *, guilty_s
     ]
     helds = await benches.take(bench, queue, *jobs)
     await asyncio.gather(*(held.task for held in helds if held.task is not None))  # all decoded
-    order = [job.id for job in jobs]  # the white photo is decoded fastest, and alone it would share no forward
-    bench._waiting = deque(sorted(bench._waiting, key=lambda held: order.index(held.id)))
+    line = bench._parts.intake._decoded
+    for held in helds:  # the white photo is decoded fastest, and alone it would share no forward
+        line.remove(held)
+        line.append(held)
     benches.start(bench)
     return jobs[1], [jobs[0], jobs[2]]
 
@@ -75,7 +76,7 @@ async def assert_nothing_is_held(bench: Workbench, runner: Runner) -> None:
         return not bench.held
 
     await until(is_empty, WAIT_S)
-    assert bench._engine.state_bytes == len(bench._engine) == 0
+    assert bench._parts.engine.state_bytes == len(bench._parts.engine) == 0
     assert not runner._running
 
 
@@ -175,6 +176,26 @@ async def test_loop_outlives_a_runner_that_breaks(
         await assert_restored(queue, [later])
 
 
+async def test_job_that_an_unexpected_error_stopped_is_tried_again(
+    redis_url: str, namespace: str, runner: Runner, benches: Benches
+) -> None:
+    errors = [ValueError("a bug that shows once")]
+
+    def raise_once(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    async with open_queue(redis_url, namespace, QueuePolicy(lease_ms=60_000)) as queue:
+        bench = await benches.set_up(queue)
+        benches.start(bench)
+        job = await queue.submit(photo_job(), noise_png())
+        with planted(runner, raise_once):
+            await benches.take(bench, queue, job)
+            await benches.take(bench, queue, job)  # waits until it is back
+            ended = await queue.wait(job.id, WAIT_S)
+        assert (ended.state, ended.attempt, errors) == (JobState.SUCCEEDED, 2, [])
+
+
 async def test_trace_shows_what_each_thread_did(
     redis_url: str, namespace: str, runner: Runner, benches: Benches
 ) -> None:
@@ -191,5 +212,7 @@ async def test_trace_shows_what_each_thread_did(
     for span in trace.spans:
         if span.name in ("decode", "encode"):
             assert span.thread.startswith("photo")
-        elif span.name != "deliver":
+        elif span.name == "deliver":
+            assert span.thread == ""  # the event loop waits for the queue, for many jobs at once
+        else:
             assert span.thread.startswith("model")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.jobs.job import JobState
+from app.jobs.job import JobState, RestoreOptions
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.worker.runner import Runner
 from app.worker.workbench import Workbench
@@ -60,10 +60,10 @@ async def test_waiting_photos_are_looked_at_in_groups_and_each_keeps_its_own(
         assert groups == [4, 2]
         for n, job in enumerate(done):
             photo = runner.decode(noise_png(70 + 9 * n, 64, n), None)
-            caption, findings = runner.analyze(photo)
-            assert job.caption == caption
-            assert [item.kind for item in job.findings] == [item.kind for item in findings]
-            assert [item.probability for item in job.findings] == pytest.approx([i.probability for i in findings])
+            seen = runner.analyze(job.id, photo, RestoreOptions())
+            assert job.caption == seen.caption
+            assert [item.kind for item in job.findings] == [item.kind for item in seen.findings]
+            assert [item.probability for item in job.findings] == pytest.approx([i.probability for i in seen.findings])
 
 
 async def test_a_group_that_cannot_be_looked_at_is_looked_at_one_by_one(

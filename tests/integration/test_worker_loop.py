@@ -11,9 +11,11 @@ from app.exit_codes import EXIT_UNUSABLE
 from app.jobs.job import JobState
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.settings import Settings
+from app.storage.setup import Storage
 from app.worker.__main__ import _run
 from app.worker.held import Leave, Phase
 from app.worker.loop import LoopPolicy
+from app.worker.pools import Pool
 from app.worker.runner import Runner
 from tests.support.jobs import open_queue, until
 from tests.support.redis_server import RedisServer
@@ -135,7 +137,7 @@ async def test_unknown_model_ends_the_worker_for_good(
     redis_url: str, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(redis_url=redis_url, namespace=namespace, model="no-such-model")
-    assert await _run(settings, redis_url) == EXIT_UNUSABLE
+    assert await _run(settings, redis_url, Storage.of(settings)) == EXIT_UNUSABLE
     assert "no-such-model" in caplog.text
     async with open_queue(redis_url, namespace, POLICY) as queue:
         assert await queue.workers() == []
@@ -165,7 +167,7 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
 ) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
         bench = await benches.set_up(queue)
-        bench._pixel_budget_bytes = runner.estimate_pixel_bytes(96, 80) * 5 // 2
+        bench._parts.intake.pixels = Pool(runner.estimate_pixel_bytes(96, 80) * 5 // 2)
         jobs = [await queue.submit(photo_job(seed=n), noise_png(seed=n)) for n in range(4)]
         for claim in await queue.claim("w", 4, 0):
             bench.accept(claim)
@@ -195,7 +197,7 @@ async def test_photos_are_decoded_as_memory_allows_and_uploads_dropped(
 async def test_photo_above_the_whole_budget_is_decoded_alone(redis_url: str, namespace: str, benches: Benches) -> None:
     async with open_queue(redis_url, namespace, POLICY) as queue:
         bench = await benches.set_up(queue)
-        bench._pixel_budget_bytes = 1
+        bench._parts.intake.pixels = Pool(1)
         jobs = [await queue.submit(photo_job(), noise_png()) for _ in range(2)]
         benches.start(bench)
         for claim in await queue.claim("w", 2, 0):

@@ -27,7 +27,6 @@ from app.worker.failures import to_service_error
 from app.worker.local import restore_locally
 from app.worker.models import ModelSet
 from app.worker.runner import Runner
-from app.worker.workbench import padded_tiles
 from model.errors import ConfigError, NonFiniteError
 from model.pipeline import RestorationState, Restorer
 from tests.support.sample_photos import jpeg
@@ -222,8 +221,9 @@ def test_warm_up_tries_ever_larger_batches_within_the_limit(real: Restorer) -> N
     assert tight.batch_tiles == 2
 
 
-def test_empty_places_of_a_forward_are_counted() -> None:
-    assert [padded_tiles(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 0, 1, 0, 3, 0, 7]
+def test_empty_places_of_a_forward_are_counted(real: Restorer) -> None:
+    runner = FaultyRunner(Faults(), real)
+    assert [runner.padded_tiles(n) for n in (1, 2, 3, 4, 5, 8, 9)] == [1, 0, 1, 0, 3, 0, 7]
 
 
 def test_errors_become_public_ones_without_private_words() -> None:

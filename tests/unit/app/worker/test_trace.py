@@ -75,7 +75,35 @@ def test_events_are_in_microseconds_in_order_of_their_start(tmp_path: Path) -> N
     ]
 
 
+def test_what_tasks_wait_for_is_in_no_row_of_a_thread_and_may_overlap(tmp_path: Path) -> None:
+    clock = Clock()
+    trace = Trace(clock)
+    first, second = (trace.wait("deliver", "queue", job=name) for name in "ab")
+    with first:
+        clock.now_s += 1
+        with trace.span("forward", "model"):
+            second.__enter__()
+            clock.now_s += 1
+    clock.now_s += 1
+    second.__exit__(None, None, None)
+    trace.write(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [event["args"]["name"] for event in events if event["ph"] == "M"] == [threading.current_thread().name]
+    assert [event["name"] for event in events if event["ph"] == "X"] == ["forward"]
+    waits = [event for event in events if event["ph"] in "be"]
+    times = {
+        (event["id"], event["ph"]): (event["ts"], event.get("args")) for event in waits if event["name"] == "deliver"
+    }
+    (a, b) = dict.fromkeys(number for number, _ in times)
+    assert times == {
+        (a, "b"): (0, {"job": "a"}),
+        (a, "e"): (2_000_000, None),
+        (b, "b"): (1_000_000, {"job": "b"}),
+        (b, "e"): (3_000_000, None),
+    }
+
+
 def test_without_a_trace_nothing_is_kept() -> None:
-    with NO_TRACE.span("forward", "model", tiles=8):
+    with NO_TRACE.span("forward", "model", tiles=8), NO_TRACE.wait("deliver", "queue"):
         pass
     assert NO_TRACE.spans == []
