@@ -313,7 +313,7 @@ def openapi_form() -> dict[str, Any]:
 def openapi_object() -> dict[str, Any]:
     """Describe the JSON object with a photo's URL for the API's documentation."""
     properties = RestoreParameters.model_json_schema()["properties"]
-    url = {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": 2048}
+    url = {"type": "string", "format": "uri", "pattern": "^(https?|s3|gs|az)://", "maxLength": 2048}
     properties["metadata"] |= {"type": "object", "anyOf": [{"type": "object"}, {"type": "null"}]}
     kinds = {"type": "array", "items": {"type": "string", "enum": list(KINDS)}}
     properties["kinds"]["anyOf"] = [kinds, *properties["kinds"]["anyOf"]]
@@ -324,7 +324,7 @@ def openapi_object() -> dict[str, Any]:
         "required": ["image_url"],
         "additionalProperties": False,
         "properties": {
-            "image_url": {**url, "description": "Where the photo is; https, at a public address."},
+            "image_url": {**url, "description": "Where the photo is: https at a public address, or an allowed bucket."},
             "mask_url": {**url, "description": "Image of the same size: white where the photo is missing."},
             **properties,
         },

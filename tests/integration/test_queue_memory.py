@@ -19,6 +19,7 @@ from app.jobs.keys import Keys
 from app.jobs.previews import Preview
 from app.jobs.queue import JobQueue, QueuePolicy
 from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue
+from tests.support.object_store import BreakableStore
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
@@ -135,4 +136,24 @@ async def test_preview_beyond_the_limit_is_refused_and_the_job_can_be_ended(smal
         rows = await call(redis, "XRANGE", Keys().events(claim.job_id), "-", "+")
         assert [json.loads(fields[b"data"])["step"] for _, fields in rows if fields[b"type"] == b"preview"] == [1]
         assert await queue.finish(claim, PHOTO, "image/png", caption=None, findings=(), steps_total=9)
+        await redis.aclose()
+
+
+async def test_results_go_to_the_object_store_beyond_the_limit(small_redis: EmbeddedRedis) -> None:
+    store = BreakableStore()
+    async with open_queue(small_redis.url, "", POLICY, objects=store) as queue:
+        await queue.ensure()
+        jobs = [await queue.submit(make_job(), PHOTO) for _ in range(40)]  # more than Redis could hold
+        redis = connect(small_redis.url)
+        await call(redis, "CONFIG", "SET", "maxmemory", str(MIB // 2))
+        with pytest.raises(QueueFullError):
+            await queue.submit(make_job(), PHOTO)
+        (claim,) = await queue.claim("w", 1, 0)
+        assert await queue.finish(claim, PHOTO, "image/png", caption=None, findings=(), steps_total=1)
+        assert f"result/{claim.job_id}-1" in store.kept()
+        assert await call(redis, "EXISTS", Keys().result(claim.job_id, 1)) == 0
+        assert await queue.result(claim.job_id) == PHOTO
+        for job in jobs:
+            await queue.purge(job.id)
+        assert store.kept() == []
         await redis.aclose()

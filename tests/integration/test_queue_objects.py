@@ -348,3 +348,21 @@ async def test_photos_that_nobody_sweeps_are_told_of(
     async with open_queue(redis_url, namespace) as other:
         await other.retention.run()
     assert "1 photos are in an object store that VLMIR_STORAGE no longer names" in caplog.text
+
+
+async def test_a_purge_is_kept_though_whoever_asked_dies(
+    queue: JobQueue, store: BreakableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    await queue.submit(job, b"photo")
+    (claim,) = await queue.claim("w", 1, 0)
+    await finish(queue, claim)
+
+    async def die(_: object) -> bool:
+        raise QueueUnavailableError("in the middle")
+
+    monkeypatch.setattr(queue.retention, "delete", die)
+    with pytest.raises(QueueUnavailableError):
+        await queue.purge(job.id)
+    assert await queue.retention.sweep() == 2
+    assert store.kept() == []
