@@ -110,6 +110,14 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=0, ge=0, le=64, description="Workers that `vlmir serve` starts; 0 starts one for each device named."
     )
+    device_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description=(
+            "Workers that share the memory of one GPU; 0: all of VLMIR_WORKERS. `vlmir serve` tells its own."
+        ),
+    )
     threads: int = Field(
         default=0, ge=0, description="CPU threads of torch in one worker; 0 uses all cores, shared among the workers."
     )

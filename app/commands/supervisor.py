@@ -185,6 +185,7 @@ class Supervisor:
         workers = []
         for number, device in enumerate(devices):
             own = {f"{ENV_PREFIX}DEVICE": device, f"{ENV_PREFIX}WORKERS": str(len(devices))}
+            own[f"{ENV_PREFIX}DEVICE_WORKERS"] = str(devices.count(device))
             if self._settings.metrics_port:
                 own[f"{ENV_PREFIX}METRICS_PORT"] = str(self._settings.metrics_port + number)
             name = "worker" if len(devices) == 1 else f"worker {number + 1}"

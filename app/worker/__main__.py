@@ -66,7 +66,16 @@ def make_runner(settings: Settings, model: str | None = None) -> Runner:
     others = settings.workers or 1  # that plan with the same machine
     threads = settings.threads or (0 if others == 1 else max(1, usable_cores() // others))
     limits = ImageLimits.of(settings)
-    return Runner(place, settings.device, threads, settings.batch_tiles, limits, host_share=1 / others)
+    on_device = settings.device_workers or others
+    return Runner(
+        place,
+        settings.device,
+        threads,
+        settings.batch_tiles,
+        limits,
+        host_share=1 / others,
+        device_share=1 / on_device,
+    )
 
 
 def make_models(settings: Settings) -> ModelSet:

@@ -119,6 +119,7 @@ def test_each_worker_has_its_device_and_its_port_for_metrics() -> None:
     assert [child.environment["VLMIR_DEVICE"] for child in workers] == ["cuda:0", "cuda:1", "cuda:0"]
     assert [child.environment["VLMIR_METRICS_PORT"] for child in workers] == ["9100", "9101", "9102"]
     assert {child.environment["VLMIR_WORKERS"] for child in workers} == {"3"}
+    assert [child.environment["VLMIR_DEVICE_WORKERS"] for child in workers] == ["2", "1", "2"]
 
 
 def test_starts_a_crashed_child_again(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
