@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from app.api import feed_pace
 from app.api import feeder as feeding
 from app.api.deps import Services
 from app.api.feed_pace import FeedPace
@@ -198,6 +199,7 @@ async def test_nothing_is_fetched_for_a_while_after_a_photo_found_no_room(
     redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeding, "_NO_ROOM_S", 0.01)
+    monkeypatch.setattr(feed_pace, "_FIRST_PAUSE_S", 3600.0)  # longer than this test
     settings = api_settings(redis_url, namespace, fetches_at_once=1)
     async with photo_host(give) as host, running_api(settings, fetcher()) as (client, services):
 
