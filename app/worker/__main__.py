@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from app.allocator import keep_freed_memory
 from app.errors import ServiceError
-from app.exit_codes import EXIT_UNUSABLE
+from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.logs import configure_logging
 from app.machine import usable_cores
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.storage.setup import Storage
+from app.worker.faults import DeviceLostError
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.previews import PreviewPolicy
 
@@ -106,6 +107,9 @@ async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
     except ServiceError as error:
         logger.error("the worker cannot work: %s", error.detail)
         return EXIT_UNUSABLE
+    except DeviceLostError as error:
+        logger.critical("the worker ends, a new one may go on: %s", error)
+        return EXIT_FAILED
     finally:
         await queue.close()
     return 0

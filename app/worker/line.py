@@ -7,6 +7,7 @@ came later. A job that takes of the reserve alone holds up nobody who does not f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -66,7 +67,11 @@ class Line(Generic[T]):
         for job in sorted(fits, key=lambda job: not is_express(job)):  # stable: by arrival among equals
             if fits[job] is Fit.NO:
                 continue
-            holds_up = self._holds_up(job, fits)
+            holds_up = [
+                other
+                for other in self._earlier(job)
+                if fits[job] is not Fit.RESERVED or fits[other] is not Fit.NO or is_express(other)
+            ]
             if all(self._held_up[other] < self._most_holdups for other in holds_up):
                 for other in holds_up:
                     self._held_up[other] += 1
@@ -74,12 +79,5 @@ class Line(Generic[T]):
                 return job
         return None
 
-    def _holds_up(self, job: T, fits: dict[T, Fit]) -> list[T]:
-        """List the earlier jobs that lose by this one's going first."""
-        earlier = []
-        for other in self._held_up:
-            if other == job:
-                break
-            if fits[job] is not Fit.RESERVED or fits[other] is not Fit.NO:
-                earlier.append(other)
-        return earlier
+    def _earlier(self, job: T) -> Iterator[T]:
+        return itertools.takewhile(lambda other: other != job, self._held_up)

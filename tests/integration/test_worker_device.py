@@ -9,8 +9,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from app.exit_codes import EXIT_FAILED
 from app.jobs.job import Job, JobState
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.settings import Settings
+from app.storage.setup import Storage
+from app.worker.__main__ import _run
 from app.worker.faults import DeviceLostError
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.models import ModelSet
@@ -127,3 +131,15 @@ async def test_lack_of_memory_is_no_lost_device(redis_url: str, namespace: str, 
         assert (failed.state, failed.error_code) == (JobState.FAILED, "device_out_of_memory")
         later = await queue.submit(photo_job(), noise_png())
         assert (await queue.wait(later.id, WAIT_S)).state is JobState.SUCCEEDED
+
+
+async def test_process_says_that_a_new_one_may_help(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def is_dead(_: Runner) -> None:
+        raise DeviceLostError("planted")
+
+    monkeypatch.setattr(Runner, "load", is_dead)
+    settings = Settings(redis_url=redis_url, namespace=namespace, model="tiny")
+    assert await _run(settings, redis_url, Storage.of(settings)) == EXIT_FAILED
+    assert "planted" in caplog.text
