@@ -103,8 +103,8 @@ class Settings(BaseSettings):
         default="auto",
         min_length=1,
         description=(
-            'Device of a worker: "cpu", "cuda", "cuda:1", "mps" or "auto" (the best one there is). For `vlmir serve` '
-            "also several, comma-separated: its workers take them in turn."
+            'Device of a worker: "cpu", "cuda", "cuda:1", "mps" or "auto" (CUDA if it is there, else the CPU). For '
+            "`vlmir serve` also several, comma-separated: its workers take them in turn."
         ),
     )
     workers: int = Field(
@@ -114,15 +114,21 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=64,
-        description=(
-            "Workers that share the memory of one GPU; 0: all of VLMIR_WORKERS. `vlmir serve` tells its own."
-        ),
+        description=("Workers that share the memory of one GPU; 0: all of VLMIR_WORKERS. `vlmir serve` tells its own."),
     )
     threads: int = Field(
         default=0, ge=0, description="CPU threads of torch in one worker; 0 uses all cores, shared among the workers."
     )
     worker_concurrency: int = Field(default=8, ge=1, le=1024, description="Jobs that one worker holds at a time.")
-    batch_tiles: int = Field(default=8, ge=1, le=1024, description="Most image tiles in one network forward.")
+    batch_tiles: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description=(
+            "Most image tiles in one network forward, rounded down to a power of two; 0 sets no limit but the "
+            "device's: 8 on a CPU, 64 on CUDA. The worker measures at its start how many of them pay."
+        ),
+    )
     preview_every: int = Field(
         default=1, ge=0, le=100, description="Steps from one preview for listeners to the next; 0 makes none."
     )

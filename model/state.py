@@ -156,6 +156,7 @@ class RestorationState:
         if not self.is_done:
             self.restart_step()
 
+    @torch.inference_mode()
     def restart_step(self) -> None:
         """Forget the predictions of the present step, which must not have moved the state yet."""
         self.estimate.zero_()

@@ -61,9 +61,9 @@ class TileGrid:
 
 
 def count_tiles(height: int, width: int, tile_px: int, overlap_px: int, unit_px: int = 1) -> int:
-    """Tiles of a photo of any size, which is first extended to a whole tile and to whole units; see `TileGrid.cover`."""
-    extended = (max(tile_px, -(-side // unit_px) * unit_px) for side in (height, width))
-    return len(TileGrid.cover(*extended, tile_px, overlap_px, unit_px))
+    """Tiles of a photo of any size, first extended to a whole tile and to whole units; see `TileGrid.cover`."""
+    rows, columns = (max(tile_px, -(-side // unit_px) * unit_px) for side in (height, width))
+    return len(TileGrid.cover(rows, columns, tile_px, overlap_px, unit_px))
 
 
 def taper(tile_px: int, overlap_px: int) -> torch.Tensor:

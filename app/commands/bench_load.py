@@ -43,7 +43,7 @@ def arrivals(
     callers: Annotated[int, typer.Option(min=1, help="Callers of the closed loop.")] = 8,
     jobs: Annotated[int, typer.Option(min=1, help="Photos of the closed loop.")] = 32,
     steps: Steps = 2,
-    batch_tiles: BatchTiles = 8,
+    batch_tiles: BatchTiles = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="Most photos in progress at once.")] = 8,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that static batching waits for equals.")] = 1.0,
     whole_mp: Annotated[float, typer.Option(min=0, help="Megapixels above which no photo is run whole.")] = 4.0,

@@ -17,14 +17,15 @@ def choose_device(wanted: str) -> str:
     What CUDA_VISIBLE_DEVICES hides is not there, and the rest is counted from 0.
 
     Args:
-        wanted: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one: CUDA, else Apple's GPU, else the CPU.
+        wanted: "cpu", "cuda", "cuda:1", "mps", or "auto" for CUDA if it is there, else the CPU. Apple's GPUs are taken
+            by name alone until somebody has run the whole method on one.
 
     Raises:
         DeviceUnavailableError: It is not there, or no such kind is known.
     """
     count, has_mps = torch.cuda.device_count() if torch.cuda.is_available() else 0, torch.backends.mps.is_available()
     if wanted == "auto":
-        return "cuda" if count else "mps" if has_mps else "cpu"
+        return "cuda" if count else "cpu"
     there = ["cpu", *(f"cuda:{index}" for index in range(count)), *(["mps"] if has_mps else [])]
     found = _NAMES.fullmatch(wanted)
     index = int(found[2] or 0) if found else 0
@@ -41,3 +42,11 @@ def choose_device(wanted: str) -> str:
         f"The device {wanted!r} {reason}. There are {', '.join(there)}; set VLMIR_DEVICE or --device to one of them or "
         "to auto."
     )
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -6,47 +6,48 @@ batch when memory runs out. Knows neither Redis nor whose turn it is.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from app.errors import ServiceError
 from app.images import ImageLimits, Photo, PixelArray, decode, decode_mask, encode
 from app.jobs.job import Finding, RestoreOptions
-from app.metrics import record_memory_split
 from app.worker import analysis
-from app.worker.devices import choose_device
+from app.worker.devices import choose_device, wait_for
 from app.worker.engine import TileRef
 from app.worker.failures import (
     as_service_errors,
     empty_device_cache,
     is_out_of_memory,
     probe_device,
-    to_service_error,
 )
+from app.worker.forwards import BatchRun, free_memory, with_freed_memory
 from app.worker.memory import PIXEL_BYTES, plan_pixel_bytes, plan_state_bytes
 from app.worker.pixels import mask_to_tensor, sample_small, shape_only, to_array, to_tensor
 from app.worker.provenance import encode_options
+from app.worker.sizing import (
+    find_batch_tiles,
+    free_beside_graphs,
+    leaves_room,
+    most_tiles,
+    sizes_up_to,
+    unmeasured_tiles,
+)
 from app.worker.stages import AnalyzedPhoto, BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.buckets import bucket_tiles
-from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
 
 logger = logging.getLogger(__name__)
 
-CPU_TILES = 2
-"""Tiles per forward on a CPU that was not measured: the fewest that give the same bits as any other even number."""
-
-LEAST_GAIN = 0.97
-"""A larger batch must bring the time per tile below this part of the smaller one's to be used on a CPU."""
+WARM_UP = "warm-up"
+"""Id of the job that `Runner.warm_up` makes up."""
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Runner:
         model: Name of a shipped model, or a folder with one.
         device: Torch device, or "auto" for the best one present.
         threads: CPU threads of torch; 0 leaves torch's own choice.
-        batch_tiles: Most tiles in one forward.
+        batch_tiles: Most tiles in one forward, rounded down to a power of two (the model fills forwards up to one); 0
+            for as many as pay on the device.
         limits: What photos are accepted.
         host_share: Part of the machine's memory that this process may plan with.
         device_share: Part of the device's memory that it may plan with, where that is not the machine's.
@@ -92,8 +94,8 @@ class Runner:
         self._seen: dict[str, Analysis] = {}  # of photos that have not begun
         self._bytes_per_pixel = 0.0
         self._tile_s: float | None = None  # as measured at warm-up
-        self._most_tiles = batch_tiles
-        self.batch_tiles = batch_tiles
+        self._wanted_tiles = batch_tiles
+        self.batch_tiles = most_tiles(batch_tiles, torch.device("cpu"))
 
     @property
     def name(self) -> str:
@@ -120,45 +122,54 @@ class Runner:
         """
         if self._threads:
             torch.set_num_threads(self._threads)
-        device = choose_device(self._device)
+        device = torch.device(choose_device(self._device))
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # of this thread: nothing is to be set up on another one by mistake
         with as_service_errors():
             self._restorer = Restorer.load(self._model, device=device)
-        if self._restorer.device.type == "cpu":
-            self.batch_tiles = min(CPU_TILES, self._most_tiles)  # until `warm_up` knows better
+        # until `warm_up` knows better
+        self.batch_tiles = unmeasured_tiles(most_tiles(self._wanted_tiles, device), device)
 
     def warm_up(self) -> None:
         """Run batches of 2, 4, 8, ... tiles, so that the first job meets no first-call cost and no lack of memory.
 
-        On a CPU larger batches may be slower per tile (their activations leave the cache): `batch_tiles` then becomes
-        the largest size that still pays. Smaller batches also let a new job in sooner.
+        `batch_tiles` becomes the largest size up to which every doubling pays (`find_batch_tiles`).
 
         Raises:
             ServiceError: Not even one tile can be run.
         """
-        name = "warm-up"
-        self.batch_tiles = self._most_tiles
-        side = math.ceil(math.sqrt(2 * self.batch_tiles + 2)) * self.restorer.tile_px  # tiles for all sizes together
+        restorer, device = self.restorer, self.restorer.device
+        most = self.batch_tiles = most_tiles(self._wanted_tiles, device)
+        side = math.ceil(math.sqrt(max(2, most))) * restorer.tile_px
         grey = Photo(np.full((side, side, 3), 128, np.uint8), None, False, None, None, "png")
         try:
-            begun = self.begin(name, DecodedPhoto(grey, to_tensor(grey.rgb), None), RestoreOptions(steps=1))
+            begun = self.begin(WARM_UP, DecodedPhoto(grey, to_tensor(grey.rgb), None), RestoreOptions(steps=1))
             self._bytes_per_pixel = begun.state_bytes / side**2
-            tiles = iter([TileRef(name, index, 0) for index in range(begun.tiles)])
-            self._time_tile(tiles, 2)  # unmeasured: the first call is always slow
-            best_s, size = self._time_tile(tiles, 2), 2
-            while 2 * size <= self.batch_tiles:
-                tile_s = self._time_tile(tiles, 2 * size)
-                if self.restorer.device.type == "cpu" and tile_s > best_s * LEAST_GAIN:
-                    self.batch_tiles = size
-                    break
-                best_s, size = min(best_s, tile_s), 2 * size
-            self._tile_s = best_s
-        finally:
-            self.discard(name)
+            free_before, tried = free_beside_graphs(device), 0
 
-    def _time_tile(self, tiles: Iterator[TileRef], size: int) -> float:
-        """Run the next `size` tiles; gives the seconds per tile."""
+            def fits(size: int) -> bool:
+                nonlocal tried
+                tried = size  # the last one, whether or not it is used
+                has_run = self.batch_tiles >= min(size, most)  # it is smaller once memory has run out
+                return has_run and leaves_room(free_before, free_beside_graphs(device), self._device_share)
+
+            size, self._tile_s = find_batch_tiles(self._time_tile, most, fits)
+            self.batch_tiles = min(size, self.batch_tiles)
+            if device.type == "cuda" and tried > size:
+                free_memory(restorer)  # the graph of a size that is not used
+                for used in sizes_up_to(size):
+                    self._time_tile(used)
+        finally:
+            self.discard(WARM_UP)
+            empty_device_cache()
+
+    def _time_tile(self, size: int) -> float:
+        """Run a forward of `size` tiles of the photo that the warm-up makes up; gives the seconds per tile."""
+        self._running[WARM_UP].state.restart_step()
+        wait_for(self.restorer.device)
         started_s = time.perf_counter()
-        report = self.run(list(itertools.islice(tiles, size)))
+        report = self.run([TileRef(WARM_UP, index, 0) for index in range(size)])
+        wait_for(self.restorer.device)
         for error in report.failed.values():
             raise error
         return (time.perf_counter() - started_s) / size
@@ -224,10 +235,14 @@ class Runner:
         kinds = [options.kinds for _, _, options in jobs]
         try:
             analyses = self.restorer.analyze_many(images, captions, kinds)
-        except Exception:
+        except Exception as error:
             logger.exception("%d photos could not be looked at together, now one by one", len(jobs))
+            is_full = is_out_of_memory(error)
+        else:
+            self._seen |= {job_id: seen for (job_id, _, _), seen in zip(jobs, analyses, strict=True)}
             return
-        self._seen |= {job_id: analysis for (job_id, _, _), analysis in zip(jobs, analyses, strict=True)}
+        if is_full:
+            free_memory(self.restorer)
 
     def begin(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> BegunJob:
         """Look at the photo (caption, damage), unless `look` has, and set up its state.
@@ -237,28 +252,36 @@ class Runner:
         Raises:
             ServiceError: This photo cannot be worked on; nothing is held.
         """
-        restorer, seen = self.restorer, self._seen.pop(job_id, None)
+        restorer = self.restorer
         with as_service_errors():
-            if seen is None:
-                seen = restorer.analyze(decoded.image, options.caption, options.kinds)
+            seen = self._look_at(job_id, decoded, options)
             steps = options.steps
             if steps is None:
                 steps = restorer.choose_steps(options.quality, seen, decoded.mask)
-            state = restorer.begin(decoded.image, seen, steps=steps, seed=options.seed, mask=decoded.mask)
+            state = with_freed_memory(
+                restorer,
+                lambda: restorer.begin(decoded.image, seen, steps=steps, seed=options.seed, mask=decoded.mask),
+            )
         # The result inherits all but the pixels, which are 72 MB for 24 megapixels.
         photo = replace(decoded.photo, rgb=shape_only(decoded.photo.rgb))
         self._running[job_id] = _Running(state, photo, options)
         return BegunJob(state.tiles, state.steps, state.state_bytes, seen.caption, _findings(seen.findings))
 
     def run(self, batch: Sequence[TileRef]) -> BatchReport:
-        """Run tiles of any jobs; every tile has run or its job is reported as failed.
+        """Run tiles of any jobs; every tile has run or its job is reported as failed, as `BatchRun` tells.
 
-        Out of memory halves `batch_tiles` for good; a job with non-finite output is tried once more, alone and in full
-        precision.
+        Out of memory halves `batch_tiles` for good.
         """
-        report = BatchReport()
-        self._run(list(batch), report)
-        return report
+        work = BatchRun(
+            self.restorer, {tile.job_id: self._running[tile.job_id].state for tile in batch}, self.batch_tiles
+        )
+        try:
+            work.run(list(batch))
+        finally:
+            self.batch_tiles = work.batch_tiles
+        for job_id in work.report.failed:
+            self.discard(job_id)
+        return work.report
 
     def preview(self, job_id: str, longest_px: int) -> PixelArray | None:
         """Show how the photo looks by now, from the tiles of the step that is about to end; cheap at any size.
@@ -283,7 +306,7 @@ class Runner:
             ServiceError: This job cannot go on.
         """
         with as_service_errors():
-            self.restorer.finish_step(self._running[job_id].state)
+            with_freed_memory(self.restorer, lambda: self.restorer.finish_step(self._running[job_id].state))
 
     def finish(self, job_id: str, model: str | None = None) -> RestoredPhoto:
         """Take the restored photo out; the job is no longer held.
@@ -297,7 +320,7 @@ class Runner:
         """
         job = self._running.pop(job_id)
         with as_service_errors():
-            result = self.restorer.finish(job.state)
+            result = with_freed_memory(self.restorer, lambda: self.restorer.finish(job.state))
         encoding = encode_options(job.options, model or self.name, job.state.steps)
         return RestoredPhoto(job.photo, result.image, job.options.format, encoding)
 
@@ -327,71 +350,24 @@ class Runner:
         Raises:
             ServiceError: This photo cannot be looked at.
         """
-        seen = self._seen.pop(job_id, None)
         with as_service_errors():
-            seen = seen or self.restorer.analyze(decoded.image, options.caption, options.kinds)
+            seen = self._look_at(job_id, decoded, options)
             return analysis.describe(
                 self.restorer, decoded, seen, options.model or self.name, self._tile_s if tile_s is None else tile_s
             )
+
+    def _look_at(self, job_id: str, decoded: DecodedPhoto, options: RestoreOptions) -> Analysis:
+        """What `look` has seen, or a look at the photo now."""
+        seen = self._seen.pop(job_id, None)
+        if seen is not None:
+            return seen
+        restorer = self.restorer
+        return with_freed_memory(restorer, lambda: restorer.analyze(decoded.image, options.caption, options.kinds))
 
     def discard(self, job_id: str) -> None:
         """Free whatever is held of a job; no effect when nothing is."""
         self._running.pop(job_id, None)
         self._seen.pop(job_id, None)
-
-    def _run(self, batch: list[TileRef], report: BatchReport) -> None:
-        error = self._forward(batch)
-        left = [tile for tile in batch if self._is_missing(tile)]  # a failed forward may still have served some
-        report.ran.extend(tile for tile in batch if tile not in left)
-        if error is None:
-            return
-        jobs = list(dict.fromkeys(tile.job_id for tile in left))
-        if isinstance(error, NonFiniteError):
-            for job_id in jobs:
-                self._run_in_full_precision([tile for tile in left if tile.job_id == job_id], report)
-        elif is_out_of_memory(error) and len(batch) > 1:
-            half = len(batch) // 2
-            self.batch_tiles = max(1, min(self.batch_tiles, half))
-            logger.warning("out of memory with %d tiles, batches are now %d", len(batch), self.batch_tiles)
-            record_memory_split()
-            self.restorer.forward.forget_graphs()
-            empty_device_cache()
-            self._run_parts([left[:half], left[half:]], report)
-        elif len(jobs) > 1:  # find out whose fault it is
-            self._run_parts([[tile for tile in left if tile.job_id == job_id] for job_id in jobs], report)
-        else:
-            self._fail(jobs[0], to_service_error(error), report)
-
-    def _run_parts(self, parts: Iterable[list[TileRef]], report: BatchReport) -> None:
-        for part in parts:
-            if alive := [tile for tile in part if tile.job_id not in report.failed]:
-                self._run(alive, report)
-
-    def _run_in_full_precision(self, tiles: list[TileRef], report: BatchReport) -> None:
-        job_id = tiles[0].job_id
-        logger.warning("non-finite output, once more in full precision", extra={"job_id": job_id})
-        error = self._forward(tiles, full_precision=True)
-        if error is None:
-            report.ran.extend(tiles)
-        else:
-            self._fail(job_id, to_service_error(error), report)
-
-    def _is_missing(self, tile: TileRef) -> bool:
-        return tile.tile_index in self._running[tile.job_id].state.missing
-
-    def _forward(self, batch: list[TileRef], full_precision: bool = False) -> Exception | None:
-        tiles = [(self._running[tile.job_id].state, tile.tile_index) for tile in batch]
-        try:
-            self.restorer.forward_tiles(tiles, full_precision=full_precision)
-        except Exception as error:  # noqa: BLE001  a batch mate must survive whatever this is
-            # The traceback's frames would keep the tensors alive that a smaller batch needs the room of.
-            return error.with_traceback(None) if is_out_of_memory(error) else error
-        return None
-
-    def _fail(self, job_id: str, error: ServiceError, report: BatchReport) -> None:
-        self.discard(job_id)
-        report.failed[job_id] = error
-        report.ran = [tile for tile in report.ran if tile.job_id != job_id]  # halves of an earlier split
 
 
 def _findings(findings: Iterable[Any]) -> tuple[Finding, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,19 @@ def real() -> Restorer:
     return tiny_runner().restorer
 
 
+def full(work: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """The same, after memory has run out so many times."""
+    left = [times]
+
+    def run(*given: Any, **named: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return work(*given, **named)
+
+    return run
+
+
 def begin(runner: Runner, seeds: Sequence[int]) -> list[TileRef]:
     """One job of nine tiles per seed; gives all tiles, mixed."""
     for seed in seeds:
@@ -103,6 +117,69 @@ def test_out_of_memory_halves_the_batch_and_runs_every_tile(real: Restorer) -> N
         assert not report.failed
         assert runner.batch_tiles == 2
         assert faults.forwards == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_batches_halve_to_what_the_model_fills_them_up_to(real: Restorer) -> None:
+    faults = Faults(most_tiles=4)
+    runner = FaultyRunner(faults, real)
+    report = runner.run(begin(runner, [1])[:7])
+    assert len(report.ran) == 7
+    assert faults.forwards == [7, 4, 3]
+    assert runner.batch_tiles == 4
+
+
+def test_limit_is_rounded_down_to_what_the_model_fills_batches_up_to() -> None:
+    for wanted, most in ((1, 1), (2, 2), (3, 2), (8, 8), (12, 8), (1000, 512)):
+        assert Runner("tiny", "cpu", 1, wanted, ImageLimits()).batch_tiles == most
+
+
+def test_one_photo_that_lacked_memory_is_tried_once_more_after_freeing(
+    real: Restorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it lacked it for, and then never again."""
+    photo, options = noise_png(70, 80), RestoreOptions(steps=2, seed=1)
+    calm = restore_locally(FaultyRunner(Faults(), real), photo, options)
+    for name in ("analyze", "begin", "forward_tiles", "finish_step", "finish"):
+        for times, error in ((1, None), (2, DeviceMemoryError)):
+            faulty = FaultyRunner(Faults(), real)
+            freed: list[str] = []
+            monkeypatch.setattr(real.forward, "forget_graphs", lambda freed=freed: freed.append("graphs"))
+            setattr(faulty.restorer, name, full(getattr(faulty.restorer, name), times))
+            faulty.batch_tiles = 1
+            if error is None:
+                assert restore_locally(faulty, photo, options).data == calm.data, name
+                assert freed == ["graphs"], name
+            else:
+                with pytest.raises(error):
+                    restore_locally(faulty, photo, options)
+
+
+def test_full_precision_that_lacks_memory_goes_tile_by_tile(real: Restorer) -> None:
+    faults = Faults(nan_once={1})
+    runner = FaultyRunner(faults, real)
+    batch = begin(runner, [1])[:4]
+    forward, sizes = runner.restorer.forward_tiles, []
+
+    def forward_tiles(items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
+        sizes.append((len(items), full_precision))
+        if full_precision and len(items) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        forward(items, full_precision=full_precision)
+
+    runner.restorer.forward_tiles = forward_tiles  # type: ignore[method-assign]
+    report = runner.run(batch)
+    assert report.ran == batch
+    assert sizes == [(4, False), (4, True), *([(1, True)] * 4)]
+
+
+def test_looking_together_without_memory_frees_some(real: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, freed = FaultyRunner(Faults(), real), []
+    monkeypatch.setattr(real.forward, "forget_graphs", lambda: freed.append("graphs"))
+    runner.restorer.analyze_many = full(real.analyze_many, 1)  # type: ignore[method-assign]
+    decoded = runner.decode(noise_png(70, 80), None)
+    runner.look([("1", decoded, RestoreOptions())])
+    assert freed == ["graphs"]
+    assert runner.begin("1", decoded, RestoreOptions()).tiles == 4
 
 
 def test_job_fails_when_not_even_one_tile_fits(real: Restorer) -> None:
@@ -213,7 +290,7 @@ def test_warm_up_tries_ever_larger_batches_within_the_limit(real: Restorer) -> N
     faults = Faults()
     runner = FaultyRunner(faults, real)
     runner.warm_up()
-    assert faults.forwards[:3] == [2, 2, 4]
+    assert faults.forwards[:6] == [2, 2, 2, 4, 4, 4]
     assert set(faults.forwards) <= {2, 4, 8}
     assert runner.batch_tiles in (2, 4, 8)
     tight = FaultyRunner(Faults(most_tiles=3), real)
