@@ -143,6 +143,17 @@ class Settings(BaseSettings):
         default=25.0, ge=0.0, le=3600.0, description="Seconds for running jobs to finish after a request to stop."
     )
     result_ttl_s: int = Field(default=3600, ge=1, description="Seconds for which a result can be fetched.")
+    rate_per_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e6,
+        description="POST requests of a tenant per second in the long run; 0 for any number.",
+    )
+    rate_burst: int = Field(default=10, ge=1, le=10**6, description="POST requests of a tenant that may come at once.")
+    daily_jobs: int = Field(default=0, ge=0, description="Jobs of a tenant per day (UTC); 0 for any number.")
+    daily_megapixels: float = Field(
+        default=0.0, ge=0.0, le=1e12, description="Megapixels of a tenant's photos per day (UTC); 0 for any number."
+    )
     max_queued: int = Field(default=1000, ge=1, description="Waiting jobs above which new ones are refused.")
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="Largest upload in bytes.")
     upload_memory_bytes: int = Field(

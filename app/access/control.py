@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.access.keyring import Keyring
+from app.access.limiter import Limiter
+from app.access.limits import Limits
 from app.access.openness import is_open
 from app.jobs.connection import connect
 from app.jobs.keys import Keys
@@ -23,11 +25,13 @@ class AccessControl:
     Attributes:
         redis: Connections of its own, opened when they are needed first.
         keyring: The API keys.
+        limiter: Holds tenants to their limits.
         is_open: Whether requests without a key are taken, as those of the tenant "default".
     """
 
     redis: Redis
     keyring: Keyring
+    limiter: Limiter
     is_open: bool
 
     @classmethod
@@ -40,7 +44,8 @@ class AccessControl:
         if settings.redis_url is None:
             raise ValueError("API keys are kept in Redis: set VLMIR_REDIS_URL")
         redis, keys = connect(settings.redis_url), Keys(settings.namespace)
-        return cls(redis, Keyring(redis, keys), is_open(settings.host, settings.open_access))
+        limiter = Limiter(redis, keys, Limits.of(settings))
+        return cls(redis, Keyring(redis, keys), limiter, is_open(settings.host, settings.open_access))
 
     async def close(self) -> None:
         """Close the connections."""

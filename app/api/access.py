@@ -9,19 +9,25 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from app.access.errors import AuthenticationRequiredError, InsufficientScopeError, InvalidApiKeyError
+from app.access.errors import (
+    AuthenticationRequiredError,
+    InsufficientScopeError,
+    InvalidApiKeyError,
+    RateLimitedError,
+)
 from app.access.keys import DEFAULT_TENANT, PREFIX
 from app.api.problems import error_response
 from app.errors import ServiceError
 
 if TYPE_CHECKING:
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.access.keys import ApiKey
+    from app.access.limits import Standing
     from app.api.deps import Services
 
 logger = logging.getLogger("app.api")
@@ -35,7 +41,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class AccessGate:
     """Finds out on whose behalf a request comes and whether it may do what it asks for.
 
-    Puts `tenant` into the state of the request.
+    Puts `tenant` into the state of the request, and `standing` when limits bound the tenant.
 
     Args:
         app: What it guards; its state has the services.
@@ -45,17 +51,20 @@ class AccessGate:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 401 or 403."""
+        """Pass a request on, or answer it with 401, 403 or 429."""
         if scope["type"] == "http" and not is_public(route_path(scope)):
             services: Services = scope["app"].state.services
             try:
-                await self._admit(scope, services)
+                standing = await self._admit(scope, services)
             except ServiceError as error:
                 await _refusal(Request(scope), error)(scope, receive, send)
                 return
+            if standing is not None:
+                scope["state"]["standing"] = standing
+                send = _telling(standing, send)
         await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, services: Services) -> None:
+    async def _admit(self, scope: Scope, services: Services) -> Standing | None:
         state = scope.setdefault("state", {})
         token = read_token(Headers(scope=scope), takes_others=services.access.is_open)
         if token is None:
@@ -65,10 +74,18 @@ class AccessGate:
                     "`vlmir keys create`."
                 )
             state["tenant"] = DEFAULT_TENANT
-            return
-        key = await services.access.keyring.find(token)
-        _check_scope(key, needed_scope(scope["method"], route_path(scope)))
-        state["tenant"] = key.tenant
+        else:
+            key = await services.access.keyring.find(token)
+            _check_scope(key, needed_scope(scope["method"], route_path(scope)))
+            state["tenant"] = key.tenant
+        # Whatever hands work in is a POST; before its body is read.
+        return await services.access.limiter.admit(state["tenant"]) if scope["method"] == "POST" else None
+
+
+def standing_of(request: Request) -> Standing | None:
+    """Give what the tenant of a request has left; None when nothing bounds it."""
+    standing: Standing | None = getattr(request.state, "standing", None)
+    return standing
 
 
 def is_public(path: str) -> bool:
@@ -119,8 +136,21 @@ def _check_scope(key: ApiKey, scope: str) -> None:
         )
 
 
+def _telling(standing: Standing, send: Send) -> Send:
+    """Give a `send` that adds to the answer what is left, as it is by then."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(standing.headers)
+        await send(message)
+
+    return send_on
+
+
 def _refusal(request: Request, error: ServiceError) -> Response:
     response = error_response(request, error)
+    if isinstance(error, RateLimitedError) and error.standing is not None:
+        response.headers.update(error.standing.headers)
     challenge = 'Bearer realm="vlmir"'
     if isinstance(error, InvalidApiKeyError):
         challenge += ', error="invalid_token"'

@@ -82,6 +82,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The API key is good, but not for this; the header `WWW-Authenticate` names the scope that it lacks.",
         "Use a key with that scope.",
     ),
+    "rate_limited": (
+        "The tenant sends more POST requests than its rate allows; `RateLimit` says how many it has left.",
+        "Send the same request again after `Retry-After` seconds, and fewer at once.",
+    ),
+    "quota_exceeded": (
+        "The tenant's jobs or megapixels of this day (UTC) are used up, or do not hold this photo any more.",
+        "Send the same request again after `Retry-After` seconds, or ask the operator for a larger quota.",
+    ),
     "not_found": ("The service has nothing at this path.", "Look at `/openapi.json`; follow `links` of answers."),
     "job_not_found": (
         "No job of yours has this id, or its record was deleted: a day after its end.",

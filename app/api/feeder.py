@@ -145,7 +145,8 @@ class BatchFeeder:
                 services, taken.tenant, wanted, image, mask, job_id=taken.job_id, batch_id=taken.batch_id
             )
             is_stored = entry.image_url is None
-            await services.queue.submit(job, None if is_stored else image, mask, entry=taken.index)
+            async with services.access.limiter.charged(job.tenant, job.width * job.height / 1e6):
+                await services.queue.submit(job, None if is_stored else image, mask, entry=taken.index)
         self._pace.went_well(was_fetched=not is_stored)
         record_submitted(job.priority, job.input_bytes, job.options.model or services.model_names[0])
 

@@ -49,6 +49,11 @@ def _correct(schema: dict[str, Any]) -> None:
     for operations in schema.get("webhooks", {}).values():
         for operation in operations.values():
             operation["responses"].pop("422", None)  # those are the receiver's own answers
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "API key, `vlmir_...`, where keys are needed."},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same in another header."},
+    }
+    schema["security"] = [{"bearer": []}, {"apiKey": []}, {}]
     for framework in _FRAMEWORK_SCHEMAS:
         schema["components"]["schemas"].pop(framework, None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from app.api.access import is_public
 from app.api.error_catalogue import catalogue
 
 
@@ -28,6 +29,8 @@ EVERYWHERE = ("internal_error",)
 """Codes that any operation may answer with."""
 
 _QUEUE = ("queue_unavailable",)
+_ACCESS = ("authentication_required", "invalid_api_key", "insufficient_scope", "queue_unavailable")
+_LIMITS = ("rate_limited", "quota_exceeded", "queue_out_of_memory")
 _STORE = (*_QUEUE, "storage_unavailable")
 _WRITES = (*_QUEUE, "queue_out_of_memory")
 _BODY = ("invalid_request", "upload_too_large", "unsupported_media_type", "uploads_busy")
@@ -87,7 +90,9 @@ def errors_of(operation: str) -> tuple[StatusCode, ...]:
     Args:
         operation: Method and path template, such as "GET /jobs/{job_id}".
     """
-    found = {_read(item) for item in (*OPERATIONS.get(operation, ()), *EVERYWHERE)}
+    method, _, path = operation.partition(" ")
+    of_access = () if is_public(path) else (*_ACCESS, *(_LIMITS if method == "POST" else ()))
+    found = {_read(item) for item in (*OPERATIONS.get(operation, ()), *of_access, *EVERYWHERE)}
     return tuple(sorted(found, key=lambda item: (item.status, item.code)))
 
 

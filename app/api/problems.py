@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from app.access.errors import RateLimitedError
 from app.errors import (
     InvalidOptionError,
     JobFailedError,
@@ -118,6 +119,8 @@ def error_response(request: Request, error: ServiceError, status: int | None = N
         more["error_code"] = error.error_code
     if isinstance(error, ParametersError):
         more["errors"] = error.errors
+    if isinstance(error, RateLimitedError):
+        more["violated-policies"] = [error.violated]
     if isinstance(error, UnknownModelError | NotAcceptableError):
         more["available"] = list(error.available)
     return problem_response(

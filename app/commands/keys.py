@@ -1,4 +1,4 @@
-"""`vlmir keys create|ls|revoke`: API keys, made by whoever can reach the service's Redis."""
+"""`vlmir keys create|ls|revoke|limit`: API keys and tenants' limits, by whoever can reach the service's Redis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -18,10 +19,11 @@ from app.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
     from app.access.keyring import Keyring
+    from app.access.limiter import Limiter
     from app.settings import Settings
 
 app = typer.Typer(
-    help="Make, list and revoke the API keys of the service at VLMIR_REDIS_URL, or of the one on this machine.",
+    help="API keys and limits of tenants, of the service at VLMIR_REDIS_URL or else of the one on this machine.",
     no_args_is_help=True,
 )
 
@@ -83,6 +85,46 @@ def revoke(keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Ids
         typer.echo(f"{key_id}  revoked")
 
 
+@app.command()
+def limit(
+    tenant: Annotated[str, typer.Argument(help="Whose limits.")],
+    rate: Annotated[float | None, typer.Option(min=0, help="POST requests per second in the long run.")] = None,
+    burst: Annotated[int | None, typer.Option(min=1, help="POST requests at once.")] = None,
+    jobs: Annotated[int | None, typer.Option("--daily-jobs", min=0, help="Jobs per day (UTC).")] = None,
+    megapixels: Annotated[float | None, typer.Option("--daily-megapixels", min=0, help="Megapixels per day.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Use the default limits (VLMIR_RATE_PER_S etc.).")] = False,
+) -> None:
+    """Show a tenant's limits, or give it some of its own; 0 is no limit. Known everywhere within seconds."""
+    from app.access.limits import Limits
+
+    try:
+        check_tenant(tenant)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    wanted = {"rate_per_s": rate, "burst": burst, "daily_jobs": jobs, "daily_megapixels": megapixels}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if reset and given:
+        raise typer.BadParameter("it gives the default limits; leave the others out", param_hint="--reset")
+
+    async def change(parts: _Parts) -> tuple[Limits, bool]:
+        if given:
+            now = asdict(await parts.limiter.limits_of(tenant))
+            await parts.limiter.set_limits(tenant, Limits(**{**now, **given}))
+        elif reset:
+            await parts.limiter.set_limits(tenant, None)
+        return await parts.limiter.limits_of(tenant), tenant in await parts.limiter.own_limits()
+
+    limits, is_own = _with_parts(change)
+    words = {
+        "POST requests per second": limits.rate_per_s,
+        "at once": limits.burst if limits.rate_per_s else 0,
+        "jobs per day": limits.daily_jobs,
+        "megapixels per day": limits.daily_megapixels,
+    }
+    shown = ", ".join(f"{f'{value:g}' if value else 'any number of'} {word}" for word, value in words.items())
+    typer.echo(f"{tenant} ({'its own' if is_own else 'default'}): {shown}")
+
+
 def _parse_lifetime(text: str | None) -> float | None:
     if text is None:
         return None
@@ -92,23 +134,35 @@ def _parse_lifetime(text: str | None) -> float | None:
     return float(int(match[1]) * _SECONDS[match[2]])
 
 
+@dataclass(frozen=True)
+class _Parts:
+    keyring: Keyring
+    limiter: Limiter
+
+
 def _with_keyring(ask: Callable[[Keyring], Awaitable[Answer]]) -> Answer:
+    return _with_parts(lambda parts: ask(parts.keyring))
+
+
+def _with_parts(ask: Callable[[_Parts], Awaitable[Answer]]) -> Answer:
     from app.commands.roles import load_settings
 
     with stop_on_service_error():
         settings = load_settings()
         with _redis_of(settings) as url:
-            return asyncio.run(_ask(url, settings.namespace, ask))
+            return asyncio.run(_ask(url, settings, ask))
 
 
-async def _ask(url: str, namespace: str, ask: Callable[[Keyring], Awaitable[Answer]]) -> Answer:
+async def _ask(url: str, settings: Settings, ask: Callable[[_Parts], Awaitable[Answer]]) -> Answer:
     from app.access.keyring import Keyring
+    from app.access.limiter import Limiter
+    from app.access.limits import Limits
     from app.jobs.connection import connect
     from app.jobs.keys import Keys
 
-    redis = connect(url)
+    redis, keys = connect(url), Keys(settings.namespace)
     try:
-        return await ask(Keyring(redis, Keys(namespace)))
+        return await ask(_Parts(Keyring(redis, keys), Limiter(redis, keys, Limits.of(settings))))
     finally:
         await redis.aclose()
 

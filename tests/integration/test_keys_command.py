@@ -81,3 +81,13 @@ async def test_client_brings_its_key(redis_url: str, namespace: str) -> None:
             with pytest.raises(Exception, match="Send an API key") as refused:
                 await client.page()
             assert getattr(refused.value, "code", "") == "authentication_required"
+
+
+def test_limits_of_a_tenant_are_shown_given_and_taken_back() -> None:
+    assert "acme (default): any number of POST requests per second" in keys("limit", "acme").output
+    given = keys("limit", "acme", "--rate", "2.5", "--daily-megapixels", "500").output
+    assert "(its own): 2.5 POST requests per second, 10 at once, any number of jobs per day, 500 megapixels" in given
+    assert "20 at once" in keys("limit", "acme", "--burst", "20").output
+    assert "2.5 POST requests" in keys("limit", "acme").output
+    assert "(default)" in keys("limit", "acme", "--reset").output
+    assert "leave the others out" in keys("limit", "acme", "--reset", "--rate", "1", code=2).output

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.api.accept import fetch_parts, make_job
+from app.api.access import standing_of
 from app.api.deps import Services, ServicesDep, TenantDep
 from app.api.idempotency import fingerprint, read_key, submission_parts
 from app.api.options import (
@@ -122,7 +123,8 @@ async def _submit(request: Request, services: Services, tenant: str) -> tuple[Jo
                 return await services.queue.get(earlier), False
             image, mask = await fetch_parts(services, tenant, upload, share)
             job = await make_job(services, tenant, submission, image, mask)
-            return await services.queue.submit(job, image, mask, use), True
+            async with services.access.limiter.charged(tenant, job.width * job.height / 1e6, standing_of(request)):
+                return await services.queue.submit(job, image, mask, use), True
 
 
 async def _wait(request: Request, services: Services, job: Job, wait_s: float) -> Job:
