@@ -14,7 +14,7 @@ import torch
 
 from model.budget import is_found
 from model.checks import check_image
-from model.degradation.holes import find_holes
+from model.degradation.holes import locate_holes
 from model.degradation.kinds import KINDS
 from model.degradation.override import refute_kinds, tell_kinds
 from model.diffusion.context import GuidanceFeatures
@@ -111,10 +111,9 @@ def _doubted(guidance: Guidance, seen: Observation, image: torch.Tensor) -> Obse
     absent = {item.kind for item in seen.findings if item.probability < least.get(item.kind, 0.0)}
     holes = None
     if "inpainting" not in absent and any(item.kind == "inpainting" and is_found(item) for item in seen.findings):
-        holes = find_holes(image.float().cpu()) > 0.5
-        if not bool(holes.any()):
+        holes = locate_holes(image.cpu())
+        if holes is None:
             absent.add("inpainting")
-            holes = None
     if not absent:
         return replace(seen, holes=holes)
     features, findings = refute_kinds(seen.features, seen.findings, guidance.predictor, absent)

@@ -16,7 +16,7 @@ from model.budget import check_budget, choose_steps, get_steps, is_found
 from model.checkpoint import WEIGHTS_DIR, ModelFolder
 from model.checks import check_image
 from model.config import JPEG_BLOCK, ModelConfig, list_configs, load_config
-from model.degradation.holes import find_holes
+from model.degradation.holes import locate_holes
 from model.degradation.kinds import KINDS
 from model.diffusion.bridge import get_timesteps
 from model.diffusion.network import HOLE_FILL, RestorationNetwork
@@ -245,15 +245,16 @@ class Restorer:
             )
         timesteps = tuple(get_timesteps(self.config.diffusion.timesteps, steps))
         size = (int(image.shape[2]), int(image.shape[3]))
+        holes = None if mask is None else mask > 0.5
         if mask is None and any(item.kind == "inpainting" and is_found(item) for item in analysis.findings):
-            mask = find_holes(image.float().cpu()) if analysis.holes is None else analysis.holes.float()
+            holes = locate_holes(image.cpu()) if analysis.holes is None else analysis.holes
         analysis = replace(analysis, holes=None)  # the state keeps a copy of its own, of its own size
         tile = self.config.tile_px
         height, width = (max(tile, -(-side // JPEG_BLOCK) * JPEG_BLOCK) for side in size)
         degraded = mirror_to(image[0].to(self.device, torch.float32), height, width)
         missing = None
-        if mask is not None and bool((mask > 0.5).any()):
-            missing = mirror_to((mask[0] > 0.5).to(self.device, torch.float32), height, width)
+        if holes is not None and bool(holes.any()):
+            missing = mirror_to(holes[0].to(self.device, torch.float32), height, width)
             degraded = torch.where(missing > 0, torch.full_like(missing, HOLE_FILL), degraded)
         # tiles on the block grid of the photo's own JPEG file, so that blocks lie where they lay in training
         grid = TileGrid.cover(height, width, tile, self.config.overlap_px, JPEG_BLOCK)

@@ -68,32 +68,49 @@ def find_holes(image: Tensor) -> Tensor:
     Raises:
         DegradationError: For another shape or an integer image.
     """
+    found = locate_holes(image)
+    return torch.zeros_like(image[:, :1], dtype=torch.float32) if found is None else found.float()
+
+
+def locate_holes(image: Tensor) -> Tensor | None:
+    """Return where the holes of a photo are, as `find_holes` does, or None if there are none or in doubt.
+
+    A photo without flat regions takes no memory of its own size: it is read where it is searched, and that is a grid.
+
+    Args:
+        image: (1,3,H,W) RGB in [0,1].
+
+    Returns:
+        (1,1,H,W) bool, on the device of the image.
+
+    Raises:
+        DegradationError: For another shape or an integer image.
+    """
     if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
         raise DegradationError(
             f"got {image.dtype} of shape {tuple(image.shape)}, expected one floating point photo (1,3,H,W) in [0,1]"
         )
-    mask = torch.zeros_like(image[:, :1], dtype=torch.float32)
     height, width = image.shape[-2:]
     if min(height, width) < 3:
-        return mask
-    levels = (image.detach().float() * 255.0).round()
+        return None
     found: list[tuple[_Window, Tensor, Tensor]] = []
     step = math.ceil(math.sqrt(height * width / _SEARCH_PIXELS))
-    for window, core in _candidates(levels, step):
-        region, colour = _grow(levels[..., window[0], window[1]], core, step)
-        if _is_hole(levels[..., window[0], window[1]], region, colour, height * width):
+    for window, core in _candidates(image, step):
+        levels = _levels(image[..., window[0], window[1]])
+        region, colour = _grow(levels, core, step)
+        if _is_hole(levels, region, colour, height * width):
             found.append((window, region, colour))
     areas = torch.tensor([int(region.sum()) for _, region, _ in found])
     if not found or int(areas.sum()) > _GREATEST_SHARE * height * width:
-        return mask
+        return None
     colours = torch.stack([colour.flatten() for _, _, colour in found]).cpu()
     alike = ((colours - colours[areas.argmax()]).abs() <= _COLOUR_TOLERANCE).all(1)
     if int(areas[alike].sum()) < _ONE_COLOUR_SHARE * int(areas.sum()):
-        return mask
+        return None
+    mask = torch.zeros_like(image[:, :1], dtype=torch.bool)
     for (window, region, _), same in zip(found, alike.tolist(), strict=True):
         if same:
-            part = mask[..., window[0], window[1]]
-            part.copy_(torch.maximum(part, region.float()))
+            mask[..., window[0], window[1]] |= region
     return mask
 
 
@@ -134,14 +151,19 @@ def _neighbourhood_max(labels: Tensor) -> Tensor:
     return labels
 
 
+def _levels(part: Tensor) -> Tensor:
+    """Part of a photo on the 0..255 scale, in whole numbers."""
+    return (part.detach().float() * 255.0).round()
+
+
 def _candidates(photo: Tensor, step: int) -> list[tuple[_Window, Tensor]]:
     """Return flat, mostly exact regions, each as a window of the photo and its rough mask (1,1,h,w) in there.
 
     Args:
-        photo: (1,3,H,W) on the 0..255 scale.
+        photo: (1,3,H,W) in [0,1].
         step: Look at every so many pixels both ways.
     """
-    levels = photo[..., ::step, ::step]
+    levels = _levels(photo[..., ::step, ::step])
     height, width = levels.shape[-2:]
     padded = F.pad(levels, (1, 1, 1, 1), mode="replicate")
     spread = (F.max_pool2d(padded, 3, 1) + F.max_pool2d(-padded, 3, 1)).amax(1, keepdim=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.degradation.errors import DegradationError
-from model.degradation.holes import find_holes, label_regions
+from model.degradation.holes import find_holes, label_regions, locate_holes
 from model.degradation.synthesis import degrade
 from tests.unit.model.degradation.photos import seeded
 
@@ -36,6 +38,22 @@ def as_jpeg(image: Tensor, quality: int) -> Tensor:
     with Image.open(file) as picture:
         levels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return levels.view(*pixels.shape).permute(2, 0, 1)[None].float() / 255.0
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the size of the largest tensor that an operation makes; views of what there is do not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage().data_ptr() for tensor in args if isinstance(tensor, Tensor)}
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:
+                self.elements = max(self.elements, tensor.numel())
+        return result
 
 
 @pytest.mark.parametrize("severity", [0.1, 0.4, 0.7])
@@ -148,3 +166,20 @@ def same_regions(first: list[list[int]], second: list[list[int]]) -> bool:
     """Tell whether two labellings differ in their numbers only."""
     pairs = {(a, b) for rows in zip(first, second, strict=True) for a, b in zip(*rows, strict=True)}
     return len({a for a, _ in pairs}) == len(pairs) == len({b for _, b in pairs})
+
+
+def test_a_photo_without_flat_regions_is_searched_without_copies_of_its_size(photo: Tensor) -> None:
+    large = F.interpolate(photo, (1400, 1600), mode="bilinear")
+    large = (large + 0.02 * torch.rand(large.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    with LargestTensor() as largest:
+        assert locate_holes(large) is None
+    assert largest.elements <= large.numel() / 2
+
+
+def test_the_place_is_a_bool_of_what_the_mask_says(photo: Tensor) -> None:
+    holed = photo.clone()
+    holed[..., 30:80, 40:120] = 1.0
+    place = locate_holes(holed)
+    assert place is not None
+    assert place.dtype == torch.bool
+    assert torch.equal(place.float(), find_holes(holed))
