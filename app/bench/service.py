@@ -1,6 +1,8 @@
 """A running service under load: as many clients as there are, or photos that come when they come.
 
-Latencies are the service's own (acceptance to the end of the job), so that neither upload nor polling adds to them.
+Latencies of jobs are the service's own (acceptance to the end of the job), so that polling adds nothing to them. Where
+photos come at planned moments, the time from that moment to the acceptance is added: a service that is slow to take
+photos, or a load generator that is late, must not look better for it.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +21,8 @@ from app.errors import JobFailedError
 from app.jobs.job import JobState
 
 _LONGEST_S = 1800.0
-_MOST_IN_FLIGHT = 64
+_SENDERS = 64
+"""Uploads at a time. Nobody waits for a job to end before the next photo is sent."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Load:
         failed: Jobs that ended in any other way.
         jobs_per_s: Succeeded jobs over the time.
         latencies: Per size.
+        held_up: Photos that were sent late, because all senders were still uploading; their latency counts from their
+            moment all the same.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Load:
     failed: int
     jobs_per_s: float
     latencies: tuple[Latency, ...]
+    held_up: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,21 +96,27 @@ def closed_loop(url: str, sizes: Sequence[str], clients: int, jobs: int) -> Load
     order = list(itertools.islice(itertools.cycle(sizes), jobs))
     started = time.monotonic()
     with VlmirClient(url) as client, ThreadPoolExecutor(clients) as pool:
-        ended = list(pool.map(lambda size: (size, _serve(client, photos[size])), order))
+        ended = list(pool.map(lambda size: (size, _serve(client, photos[size]), 0.0), order))
     return _load(f"closed loop, {clients} clients", time.monotonic() - started, ended)
 
 
 def open_loop(url: str, arrivals: Sequence[Arrival], name: str) -> Load:
-    """Photos that come at their times, whether or not the service keeps up (up to 64 in flight)."""
+    """Photos that come at their times, whether or not the service keeps up; latencies count from those times."""
     photos = {size: make_file(SIZES[size], 0) for size in {arrival.size for arrival in arrivals}}
     started = time.monotonic()
-    with VlmirClient(url) as client, ThreadPoolExecutor(_MOST_IN_FLIGHT) as pool:
-        waiting = []
+    held_up = 0
+    with VlmirClient(url) as client, ThreadPoolExecutor(_SENDERS) as pool:
+        sending: list[tuple[str, Future[tuple[str, float]]]] = []
         for arrival in arrivals:
-            time.sleep(max(0.0, started + arrival.at_s - time.monotonic()))
-            waiting.append((arrival.size, pool.submit(_serve, client, photos[arrival.size])))
-        ended = [(size, future.result()) for size, future in waiting]
-    return _load(name, time.monotonic() - started, ended)
+            due_s = started + arrival.at_s
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            held_up += sum(not sent.done() for _, sent in sending) >= _SENDERS
+            sending.append((arrival.size, pool.submit(_send, client, photos[arrival.size], due_s)))
+        ended = []
+        for size, sent in sending:
+            job_id, late_s = sent.result()
+            ended.append((size, client.wait(job_id, timeout_s=_LONGEST_S), late_s))
+    return _load(name, time.monotonic() - started, ended, held_up)
 
 
 def small_beside_large(url: str, small: str, large: str, jobs: int, count_tiles: Callable[[Size], int]) -> Company:
@@ -152,6 +164,12 @@ def latency_s(job: RemoteJob) -> float:
     return (finished - created).total_seconds()
 
 
+def _send(client: VlmirClient, photo: bytes, due_s: float) -> tuple[str, float]:
+    """Submit a photo; gives the job's id and the seconds from its moment to its acceptance."""
+    job = client.submit(photo)
+    return job.id, time.monotonic() - due_s
+
+
 def _serve(client: VlmirClient, photo: bytes) -> RemoteJob:
     return client.wait(client.submit(photo), timeout_s=_LONGEST_S)
 
@@ -163,7 +181,7 @@ def _succeed(client: VlmirClient, photo: bytes) -> RemoteJob:
     return job
 
 
-def _load(name: str, seconds: float, ended: Sequence[tuple[str, RemoteJob]]) -> Load:
-    good = [(size, latency_s(job)) for size, job in ended if job.state is JobState.SUCCEEDED]
+def _load(name: str, seconds: float, ended: Sequence[tuple[str, RemoteJob, float]], held_up: int = 0) -> Load:
+    good = [(size, late_s + latency_s(job)) for size, job, late_s in ended if job.state is JobState.SUCCEEDED]
     latencies = tuple(summarize(good))
-    return Load(name, seconds, len(good), len(ended) - len(good), len(good) / seconds, latencies)
+    return Load(name, seconds, len(good), len(ended) - len(good), len(good) / seconds, latencies, held_up)

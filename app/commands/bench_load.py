@@ -115,6 +115,8 @@ def service(
 
     def show(run: Load) -> None:
         typer.echo(f"{run.name}: {run.succeeded} done, {run.failed} not, {run.jobs_per_s:.3f} jobs/s")
+        if run.held_up:
+            typer.echo(f"    {run.held_up} photos were sent late: every sender was busy, the service took none in")
         _show_latencies(run.latencies)
         figures["runs"].append(asdict(run))
         write_figures(json_out, figures)  # after every run: a later one may not end
