@@ -1,5 +1,7 @@
 """Log set-up: plain lines for people or JSON lines for machines, with the job's id in every record about one.
 
+Records written while a request is answered have its id, too, and the trace that it belongs to.
+
 Nothing is configured on import; composition roots call `configure_logging` once.
 """
 
@@ -9,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
+_request: ContextVar[Mapping[str, str]] = ContextVar("request", default={})  # noqa: B039 - never changed
 
 # What every record has; whatever else is there was given as `extra` and belongs into the JSON line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "job_id", "taskName", "color_message"}
@@ -33,13 +36,26 @@ def job_context(job_id: str) -> Iterator[None]:
         _job_id.reset(token)
 
 
+@contextmanager
+def request_context(request_id: str, trace_id: str | None = None) -> Iterator[None]:
+    """Put a request's id, and its trace if it has one, into every record that this task writes inside the block."""
+    token = _request.set({"request_id": request_id} | ({} if trace_id is None else {"trace_id": trace_id}))
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
 class JobIdFilter(logging.Filter):
-    """Adds `job_id` to a record: the one given as `extra`, else that of the context, else None."""
+    """Adds `job_id` to a record: the one given as `extra`, else that of the context, else None; a request's id too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record."""
         if getattr(record, "job_id", None) is None:
             record.job_id = _job_id.get()
+        for name, value in _request.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
         return True
 
 
@@ -65,7 +81,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """Time, level, logger and message; the job's id in brackets where there is one."""
+    """Time, level, logger and message; in brackets the id of the job, else of the request, where there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
@@ -74,7 +90,10 @@ class PlainFormatter(logging.Formatter):
         """Give the line without a traceback."""
         text = super().formatMessage(record)
         job_id = getattr(record, "job_id", None)
-        return f"{text} [job {job_id}]" if job_id is not None else text
+        if job_id is not None:
+            return f"{text} [job {job_id}]"
+        request_id = getattr(record, "request_id", None)
+        return f"{text} [request {request_id}]" if request_id is not None else text
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:

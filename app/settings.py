@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.access.origins import parse_origins
 from app.fetch.addresses import parse_networks
 from app.models import ServedModel, parse_model, parse_models
 from app.storage.urls import AllowedPrefixes, parse_storage
@@ -143,6 +144,13 @@ class Settings(BaseSettings):
         default=25.0, ge=0.0, le=3600.0, description="Seconds for running jobs to finish after a request to stop."
     )
     result_ttl_s: int = Field(default=3600, ge=1, description="Seconds for which a result can be fetched.")
+    cors_origins: str = Field(
+        default="",
+        description=(
+            "Origins whose web pages may call the API, comma-separated, such as https://photos.example; * for all, "
+            "empty for none."
+        ),
+    )
     rate_per_s: float = Field(
         default=0.0,
         ge=0.0,
@@ -275,6 +283,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_networks(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        parse_origins(value)
         return value
 
     @field_validator("storage")

@@ -12,7 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.access.openness import explain
+from app.access.origins import parse_origins
 from app.api.access import AccessGate
+from app.api.cors import CorsMiddleware
 from app.api.deps import Services, make_services
 from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
@@ -88,6 +90,8 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     describe_errors_as_problems(app)
     app.add_middleware(AccessGate)
     app.add_middleware(RequestEnvelope)  # the last one is the outermost
+    if origins := parse_origins(settings.cors_origins):
+        app.add_middleware(CorsMiddleware, origins=origins)
     for routes in (restore, batch, jobs, events, deliveries, models, health, page):
         app.include_router(routes.router)
     describe_webhooks(app)

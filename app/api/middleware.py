@@ -6,12 +6,14 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import internal_error_response
+from app.logs import request_context
 from app.metrics import record_request
 
 logger = logging.getLogger("app.api")
@@ -51,14 +53,20 @@ class RequestEnvelope:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_on)
-        except Exception:
-            logger.exception("request %s %r failed", scope["method"], scope["path"], extra={"request_id": request_id})
-            if status:  # half an answer is out; the server must break the connection off
-                raise
-            await internal_error_response(Request(scope))(scope, receive, send_on)
+            with request_context(request_id):
+                await self._answer(scope, receive, send_on, lambda: status > 0)
         finally:
             # Labels must stay few whatever clients send.
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "other")
             record_request(method, route, status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, has_begun: Callable[[], bool]) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            about = {"request_id": scope["state"]["request_id"]}
+            logger.exception("request %s %r failed", scope["method"], scope["path"], extra=about)
+            if has_begun():  # half an answer is out; the server must break the connection off
+                raise
+            await internal_error_response(Request(scope))(scope, receive, send)
