@@ -15,7 +15,10 @@ from model.errors import CheckpointError
 
 
 class ExponentialMovingAverage:
-    """Averaged copy of a module's trainable parameters, with a warm-up so that early averages are not stale.
+    """Averaged copy of what training changes in a module, with a warm-up so that early averages are not stale.
+
+    That is its trainable parameters and the statistics it gathers (BatchNorm): averaged weights give other activations
+    than the present ones, and do not go with their statistics.
 
     Args:
         module: The module to follow.
@@ -24,33 +27,30 @@ class ExponentialMovingAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.shadow = {name: value.detach().clone() for name, value in module.named_parameters() if value.requires_grad}
+        self.shadow = {name: value.detach().clone() for name, value in _changing(module).items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Move the average towards the module's present parameters."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in module.named_parameters():
-            if name in self.shadow:
-                self.shadow[name].lerp_(value.detach(), 1 - decay)
+        for name, value in _changing(module).items():
+            self.shadow[name].lerp_(value.detach(), 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> dict[str, torch.Tensor]:
         """Put the average into the module; returns what was there, for `restore`."""
         backup = {}
-        for name, value in module.named_parameters():
-            if name in self.shadow:
-                backup[name] = value.detach().clone()
-                value.copy_(self.shadow[name])
+        for name, value in _changing(module).items():
+            backup[name] = value.detach().clone()
+            value.copy_(self.shadow[name])
         return backup
 
 
 @torch.no_grad()
 def restore_parameters(module: nn.Module, backup: dict[str, torch.Tensor]) -> None:
     """Undo `ExponentialMovingAverage.copy_to`."""
-    for name, value in module.named_parameters():
-        if name in backup:
-            value.copy_(backup[name])
+    for name, value in _changing(module).items():
+        value.copy_(backup[name])
 
 
 def save_state(
@@ -91,7 +91,8 @@ def load_state(
         raise CheckpointError(
             f"{path}: cannot read the training state ({error}); start again in a new folder"
         ) from error
-    needed = {f"module.{name}" for name in parameters} | {f"ema.{name}" for name in ema.shadow}
+    # states written before statistics were averaged lack those averages, which begin with the statistics then
+    needed = {f"module.{name}" for name in parameters} | {f"ema.{name}" for name in ema.shadow if name in parameters}
     if not needed <= set(tensors):
         raise CheckpointError(
             f"{path}: lacks {min(needed - set(tensors))}, so it belongs to another configuration; "
@@ -101,8 +102,8 @@ def load_state(
         for key, value in tensors.items():
             group, _, name = key.partition(".")
             moment, _, parameter = name.partition(".") if group == "optimizer" else ("", "", name)
-            if group == "buffer" and parameter in buffers and value.shape == buffers[parameter].shape:
-                buffers[parameter].copy_(value)
+            if group in ("buffer", "ema") and parameter in buffers and value.shape == buffers[parameter].shape:
+                (buffers if group == "buffer" else ema.shadow)[parameter].copy_(value)
                 continue
             if parameter not in parameters or (moment != "step" and value.shape != parameters[parameter].shape):
                 raise CheckpointError(
@@ -115,7 +116,16 @@ def load_state(
             else:
                 device = "cpu" if moment == "step" else parameters[parameter].device
                 optimizer.state[parameters[parameter]][moment] = value.to(device)
+        for name in ema.shadow.keys() & buffers.keys():
+            if f"ema.{name}" not in tensors:
+                ema.shadow[name].copy_(buffers[name])
     return counters
+
+
+def _changing(module: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes: trainable parameters, and persistent buffers that are not counters."""
+    found: dict[str, torch.Tensor] = {name: value for name, value in module.named_parameters() if value.requires_grad}
+    return found | {name: value for name, value in _buffers(module).items() if value.is_floating_point()}
 
 
 def _buffers(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from model.errors import CheckpointError
@@ -52,6 +54,35 @@ def test_average_goes_in_and_out_of_a_module() -> None:
         assert not torch.equal(value, raw[name])
     restore_parameters(module, backup)
     assert all(torch.equal(value, raw[name]) for name, value in module.named_parameters())
+
+
+def test_statistics_are_averaged_with_the_weights() -> None:
+    module, optimizer, ema = build()
+    walk(module, optimizer, ema, range(5))
+    live = {name: value.clone() for name, value in module.named_buffers()}
+    backup = ema.copy_to(module)
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(module.state_dict()[name], ema.shadow[name])
+        assert not torch.equal(ema.shadow[name], live[name])
+    assert "1.num_batches_tracked" not in ema.shadow
+    restore_parameters(module, backup)
+    for name, value in module.named_buffers():
+        assert torch.equal(value, live[name])
+
+
+def test_states_from_before_statistics_were_averaged_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    first, again = build(), build(seed=1)
+    walk(*first, range(4))
+    save_state(path, *first, {"step": 4})
+    with safe_open(path, framework="pt") as archive:
+        metadata, names = archive.metadata(), [key for key in archive.keys() if "ema.1.running" not in key]  # noqa: SIM118
+        kept = {name: archive.get_tensor(name) for name in names}
+    save_file(kept, path, metadata=metadata)
+    load_state(path, *again)
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(again[2].shadow[name], first[0].state_dict()[name])
+    walk(*again, range(4, 6))
 
 
 def test_frozen_weights_are_not_averaged() -> None:
