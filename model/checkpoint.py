@@ -37,6 +37,10 @@ class ModelFolder:
         """Whether the weights of a part ("vlm", "lora", "predictor", "restorer") are there."""
         return bool(self._shards(part))
 
+    def digests(self, part: str) -> list[str]:
+        """Sums (sha256) of the files of a part, which tell whether two folders hold the same weights."""
+        return [_sha256(shard) for shard in self._shards(part)]
+
     def load_config(self) -> ModelConfig:
         """The folder's configuration."""
         if not (self.path / "config.json").is_file():

@@ -279,9 +279,11 @@ def average(
     from model.train.average import average_restorers
 
     try:
-        average_restorers(first, second, share, out)
+        doubts = average_restorers(first, second, share, out)
     except ModelError as error:
         raise as_exit(error) from error
+    for doubt in doubts:
+        typer.echo(f"warning: {doubt}", err=True)
     typer.echo(f"{out}: {1 - share:g} of {first}, {share:g} of {second}")
 
 

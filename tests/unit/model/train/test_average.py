@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from model.checkpoint import ModelFolder
-from model.config import load_config
+from model.config import load_config, save_config
 from model.errors import ConfigError
 from model.pipeline import Restorer
 from model.train.average import average_restorers
+from model.train.command import app
 from tests.support.workers import write_model
 
 
@@ -45,3 +50,36 @@ def test_networks_of_different_shape_have_no_mean(models: tuple[Path, Path], tmp
     ModelFolder(tmp_path / "other").save_part(config, "restorer", restorer.network)
     with pytest.raises(ConfigError, match="different shape"):
         average_restorers(models[0], tmp_path / "other", 0.5, tmp_path / "mean")
+
+
+def write_copy(source: Path, folder: Path, **changes: Any) -> Path:
+    """A copy of a model, its configuration changed."""
+    shutil.copytree(source, folder)
+    config = dataclasses.replace(ModelFolder(source).load_config(), **changes)
+    save_config(config, folder / "config.json")
+    return folder
+
+
+def test_networks_for_different_bridges_have_no_mean(models: tuple[Path, Path], tmp_path: Path) -> None:
+    bridge = ModelFolder(models[0]).load_config().diffusion
+    for name, change in (("louder", {"noise_level": 25.0}), ("linear", {"schedule": "linear"})):
+        other = write_copy(models[0], tmp_path / name, diffusion=dataclasses.replace(bridge, **change))
+        with pytest.raises(ConfigError, match="different bridges"):
+            average_restorers(models[0], other, 0.5, tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+    other = write_copy(models[0], tmp_path / "stochastic", diffusion=dataclasses.replace(bridge, stochastic=True))
+    assert average_restorers(models[0], other, 0.5, tmp_path / "mean") == []
+
+
+def test_another_stage_one_or_tile_is_told(models: tuple[Path, Path], tmp_path: Path) -> None:
+    (doubt,) = average_restorers(*models, 0.5, tmp_path / "mean")
+    assert "another stage one (vlm, lora, predictor)" in doubt
+    other = write_copy(models[0], tmp_path / "b", tile_px=128)
+    for name in ("predictor.safetensors",):
+        shutil.copy(models[1] / name, other / name)
+    stage_one, tiles = average_restorers(models[0], other, 0.5, tmp_path / "again")
+    assert "(predictor)" in stage_one
+    assert "128 px" in tiles
+    result = CliRunner().invoke(app, ["average", str(models[0]), str(other), "--out", str(tmp_path / "third")])
+    assert result.exit_code == 0, result.output
+    assert "warning: " in result.output
