@@ -54,6 +54,7 @@ async def make_job(
     *,
     job_id: str | None = None,
     batch_id: str | None = None,
+    traceparent: str | None = None,
 ) -> Job:
     """Check photo and mask and describe the job for them.
 
@@ -65,6 +66,7 @@ async def make_job(
         mask: Bytes of the mask, or None.
         job_id: Id for the job; None gives a fresh one.
         batch_id: Batch that it belongs to, or None.
+        traceparent: Trace that it belongs to, or None.
 
     Raises:
         ServiceError: They cannot be restored, or not as asked for.
@@ -86,4 +88,5 @@ async def make_job(
         metadata=submission.metadata,
         batch_id=batch_id,
         webhook=submission.webhook,
+        traceparent=traceparent,
     )

@@ -98,5 +98,11 @@ def get_tenant(request: Request) -> str:
     return tenant
 
 
+def traceparent_of(request: Request) -> str | None:
+    """Give the trace that a request belongs to, or None."""
+    traceparent: str | None = getattr(request.state, "traceparent", None)
+    return traceparent
+
+
 TenantDep = Annotated[str, Depends(get_tenant)]
 ServicesDep = Annotated[Services, Depends(get_services)]

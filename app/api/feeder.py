@@ -141,9 +141,8 @@ class BatchFeeder:
         with services.uploads.share() as share:
             image, mask = await self._load(taken, share)
             wanted = Submission(entry.options, "batch", entry.metadata, entry.webhook)
-            job = await make_job(
-                services, taken.tenant, wanted, image, mask, job_id=taken.job_id, batch_id=taken.batch_id
-            )
+            ids = {"job_id": taken.job_id, "batch_id": taken.batch_id, "traceparent": entry.traceparent}
+            job = await make_job(services, taken.tenant, wanted, image, mask, **ids)
             is_stored = entry.image_url is None
             async with services.access.limiter.charged(job.tenant, job.width * job.height / 1e6):
                 await services.queue.submit(job, None if is_stored else image, mask, entry=taken.index)

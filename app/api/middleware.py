@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import internal_error_response
 from app.logs import request_context
 from app.metrics import record_request
+from app.tracing.context import parse_traceparent, trace_id_of
 
 logger = logging.getLogger("app.api")
 
@@ -37,9 +38,11 @@ class RequestEnvelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        traceparent = parse_traceparent(headers.getlist("traceparent"))
+        scope.setdefault("state", {}).update(request_id=request_id, traceparent=traceparent)
         started = time.perf_counter()
         status = 0
 
@@ -47,13 +50,13 @@ class RequestEnvelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                answered = MutableHeaders(scope=message)
+                answered["X-Request-Id"] = request_id
+                answered["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
         try:
-            with request_context(request_id):
+            with request_context(request_id, None if traceparent is None else trace_id_of(traceparent)):
                 await self._answer(scope, receive, send_on, lambda: status > 0)
         finally:
             # Labels must stay few whatever clients send.

@@ -123,6 +123,7 @@ class JobModel(BaseModel):
     metadata: dict[str, Any] | None = Field(description="The caller's own object, as it was given.")
     batch: str | None = Field(description="Id of the batch that it belongs to.")
     webhook: WebhookModel | None
+    traceparent: str | None = Field(description="Trace that it belongs to (W3C Trace Context), if it was given one.")
     result_media_type: str | None
     attempt: int = Field(description="Times a worker has taken the job.")
     error: JobErrorModel | None
@@ -191,6 +192,7 @@ def job_model_under(prefix: str, job: Job, position: int | None = None) -> JobMo
         webhook=None
         if job.webhook is None
         else WebhookModel(host=urlsplit(job.webhook.url).netloc, events=list(job.webhook.events)),
+        traceparent=job.traceparent,
         result_media_type=job.result_media_type,
         attempt=job.attempt,
         error=JobErrorModel(code=job.error_code, detail=job.error_detail)

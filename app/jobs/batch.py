@@ -30,6 +30,7 @@ class BatchEntry:
         mask_url: Where its mask is, or None.
         metadata: The caller's own object, or None.
         webhook: Where the caller wants to be told of its end, or None.
+        traceparent: Trace that its job is to belong to, or None.
     """
 
     options: RestoreOptions
@@ -37,6 +38,7 @@ class BatchEntry:
     mask_url: str | None = None
     metadata: Mapping[str, Any] | None = None
     webhook: Webhook | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def encode_entry(entry: BatchEntry) -> str:
         "mask_url": entry.mask_url,
         "metadata": entry.metadata,
         "webhook": None if entry.webhook is None else asdict(entry.webhook),
+        "traceparent": entry.traceparent,
     }
     return json.dumps({name: value for name, value in given.items() if value is not None}, separators=(",", ":"))
 

@@ -59,6 +59,7 @@ def encode_job(job: Job) -> dict[str, str]:
         # Not JSON: scripts read them.
         "webhook": None if job.webhook is None else job.webhook.url,
         "webhook_events": None if job.webhook is None else ",".join(job.webhook.events),
+        "traceparent": job.traceparent,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -103,6 +104,7 @@ def decode_job(fields: Mapping[bytes, bytes]) -> Job:
             metadata=json.loads(text["metadata"]) if "metadata" in text else None,
             batch_id=text.get("batch_id"),
             webhook=Webhook(text["webhook"], tuple(text["webhook_events"].split(","))) if "webhook" in text else None,
+            traceparent=text.get("traceparent"),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise CodecError(f"job record is damaged ({type(error).__name__}: {error})") from error

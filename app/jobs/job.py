@@ -167,6 +167,7 @@ class Job:
         metadata: What the caller wants to get back with the job, a JSON object; None for nothing.
         batch_id: Batch that it belongs to, or None.
         webhook: Where the caller wants to be told of its end, or None.
+        traceparent: Trace that it belongs to, as W3C Trace Context writes it, or None.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Job:
     metadata: Mapping[str, Any] | None = None
     batch_id: str | None = None
     webhook: Webhook | None = None
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         if self.priority not in PRIORITIES:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from app.jobs.job import PRIORITIES
+from app.tracing.context import trace_id_of
 from app.worker.deadlines import NO_DEADLINE, Deadline
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class HeldJob:
     @property
     def record(self) -> dict[str, str]:
         """What log records about the job carry."""
-        return {"job_id": self.id}
+        traceparent = self.claim.job.traceparent
+        return {"job_id": self.id} | ({} if traceparent is None else {"trace_id": trace_id_of(traceparent)})
 
     @property
     def size(self) -> tuple[int, int]:

@@ -54,6 +54,7 @@ jobs = st.builds(
     error_detail=st.none() | text,
     cancel_requested=st.booleans(),
     webhook=st.none() | st.builds(Webhook, text, st.sets(st.sampled_from(WEBHOOK_EVENTS), min_size=1).map(tuple)),
+    traceparent=st.none() | text,
 )
 
 

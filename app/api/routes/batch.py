@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, BinaryIO
 
 from anyio import to_thread
@@ -16,7 +17,7 @@ from starlette.datastructures import UploadFile
 from app.api.batch_body import openapi_batch, openapi_batch_form, parse_entries, parse_shared
 from app.api.batch_schemas import BatchModel, EntryPageModel, batch_model, batch_path, entry_page
 from app.api.budget import UploadShare
-from app.api.deps import Services, ServicesDep, TenantDep
+from app.api.deps import Services, ServicesDep, TenantDep, traceparent_of
 from app.api.idempotency import entry_parts, fingerprint, read_key, submission_parts
 from app.api.options import openapi_headers, openapi_parameters
 from app.api.outputs import check_outputs
@@ -106,7 +107,9 @@ async def _accept_references(
     async with services.queue.idempotency.held(use) as earlier:
         if earlier is not None:
             return await batches.get(earlier), False
-        created_ms = _now_ms()
+        created_ms, traceparent = _now_ms(), traceparent_of(request)
+        if traceparent is not None:
+            entries = [replace(entry, traceparent=traceparent) for entry in entries]
         batch_id, is_new = await batches.create(new_batch_id(), tenant, created_ms, entries, use)
         return await _accepted(services, batch_id, tenant, created_ms, len(entries), is_new)
 
@@ -130,7 +133,8 @@ async def _accept_photos(
         async with services.queue.idempotency.held(use) as earlier:
             if earlier is not None:
                 return await batches.get(earlier), False
-            entries = [BatchEntry(wanted.options, metadata=wanted.metadata, webhook=wanted.webhook) for _ in photos]
+            entry = BatchEntry(wanted.options, None, None, wanted.metadata, wanted.webhook, traceparent_of(request))
+            entries = [entry] * len(photos)
             created_ms, total_bytes = _now_ms(), sum(photo.size or 0 for photo in photos)
             batch_id, is_new = await batches.create_stored(
                 new_batch_id(), tenant, created_ms, entries, _contents(photos), total_bytes, use

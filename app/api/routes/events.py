@@ -64,7 +64,7 @@ async def get_events(
     if job.state.is_terminal and after is not None and not await services.queue.journal.read(job.id, after):
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     wants_previews = previews and not job.state.is_terminal
-    return EventStreamResponse(_Follower(request, services, job.id, after, wants_previews).chunks(), services.streams)
+    return EventStreamResponse(_Follower(request, services, job, after, wants_previews).chunks(), services.streams)
 
 
 class _Follower:
@@ -73,13 +73,14 @@ class _Follower:
     Args:
         request: The request that is answered.
         services: Parts of the process.
-        job_id: The job.
+        job: The job.
         after: Id of the last event that is known, or None.
         previews: Whether the caller wants small pictures.
     """
 
-    def __init__(self, request: Request, services: Services, job_id: str, after: str | None, previews: bool) -> None:
-        self._request, self._queue, self._job_id = request, services.queue, job_id
+    def __init__(self, request: Request, services: Services, job: Job, after: str | None, previews: bool) -> None:
+        self._request, self._queue, self._job_id = request, services.queue, job.id
+        self._of_all = {} if job.traceparent is None else {"traceparent": job.traceparent}
         self._ping_s = services.settings.event_ping_s
         self._after = after
         self._previews = previews
@@ -130,7 +131,7 @@ class _Follower:
         return chunks
 
     async def _format(self, event: JobEvent) -> bytes:
-        data = event_data(event)
+        data = event_data(event) | self._of_all
         if event.is_terminal:
             with contextlib.suppress(JobNotFoundError):
                 data["job"] = self._document(await self._queue.get(self._job_id))
@@ -149,7 +150,7 @@ class _Follower:
         if found or self._is_over:
             return found
         self._is_over = True
-        data = {"state": job.state.value, "attempt": job.attempt, "job": self._document(job)}
+        data = {"state": job.state.value, "attempt": job.attempt, "job": self._document(job), **self._of_all}
         return [format_event("state", data)]
 
     def _document(self, job: Job) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.api.accept import fetch_parts, make_job
 from app.api.access import standing_of
-from app.api.deps import Services, ServicesDep, TenantDep
+from app.api.deps import Services, ServicesDep, TenantDep, traceparent_of
 from app.api.idempotency import fingerprint, read_key, submission_parts
 from app.api.options import (
     check_model,
@@ -122,7 +122,7 @@ async def _submit(request: Request, services: Services, tenant: str) -> tuple[Jo
             if earlier is not None:
                 return await services.queue.get(earlier), False
             image, mask = await fetch_parts(services, tenant, upload, share)
-            job = await make_job(services, tenant, submission, image, mask)
+            job = await make_job(services, tenant, submission, image, mask, traceparent=traceparent_of(request))
             async with services.access.limiter.charged(tenant, job.width * job.height / 1e6, standing_of(request)):
                 return await services.queue.submit(job, image, mask, use), True
 

@@ -1,0 +1,1 @@
+"""Traces: which one a request and its job belong to, and spans for whoever collects them."""
