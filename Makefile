@@ -44,5 +44,5 @@ eval: install    ## measure MODEL=small on DATA=folder (val/kodak24, val/live1, 
 	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/val/live1 --suite jpeg --report $(REPORT)
 	$(BIN)/vlmir eval --model $(MODEL) --data $(DATA)/real --suite real --report $(REPORT)
 
-train-small: install ## train the default weights from DATA=folder (the exact recipe)
+train-small: install ## train the default weights from DATA=folder (the recipe)
 	DATA=$(DATA) BIN=$(BIN) sh model/weights/train_small.sh

@@ -211,19 +211,6 @@ class Engine:
         """
         return [job_id for job_id in self._settle(batch) if self._entries[job_id].is_step_complete]
 
-    def release(self, batch: Sequence[TileRef]) -> None:
-        """Give tiles back that did not run, so that a later batch takes them first.
-
-        Raises:
-            ValueError: A tile of an admitted job was not running.
-        """
-        self._settle(batch)
-        for tile in reversed(batch):
-            entry = self._entries.get(tile.job_id)
-            if entry is not None:
-                entry.waiting.appendleft(tile.tile_index)
-                self._turns.join(entry.shape)
-
     def step_done(self, job_id: str) -> bool:
         """Open the job's next step; True when there is none left, and the job waits only for `remove`.
 

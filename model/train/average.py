@@ -78,8 +78,8 @@ def _doubts(first: Path, config: ModelConfig, second: Path, other: ModelConfig) 
         )
     if (config.tile_px, config.overlap_px) != (other.tile_px, other.overlap_px):
         yield (
-            f"{second} has tiles of {other.tile_px} px that overlap by {other.overlap_px}, {first}, whose the mean takes, "
-            f"of {config.tile_px} px by {config.overlap_px}: channel attention averages over a tile"
+            f"{second} has tiles of {other.tile_px} px that overlap by {other.overlap_px}, {first} has them of "
+            f"{config.tile_px} px by {config.overlap_px}, and so has the mean: channel attention averages over a tile"
         )
 
 

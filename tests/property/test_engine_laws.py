@@ -104,15 +104,6 @@ class EngineMachine(RuleBasedStateMachine):
         for job_id in ended:
             self._end_step(self.jobs[job_id])
 
-    @rule(batch=consumes(batches))
-    def release(self, batch: list[TileRef]) -> None:
-        self.engine.release(batch)
-        for tile in batch:
-            job = self.jobs.get(tile.job_id)
-            if job is not None:
-                job.running.remove(tile.tile_index)
-                job.waiting.add(tile.tile_index)
-
     @invariant()
     def memory_is_that_of_admitted_jobs(self) -> None:
         assert self.engine.state_bytes == sum(job.shape.state_bytes for job in self.jobs.values())

@@ -45,14 +45,6 @@ def test_small_job_is_in_every_batch_beside_a_giant() -> None:
         engine.step_done("small")
 
 
-def test_released_tiles_come_back_first() -> None:
-    engine = make_engine(batch_tiles=3)
-    engine.add(JobShape("a", tiles=5, steps=1))
-    batch = engine.next_batch()
-    engine.release(batch)
-    assert engine.next_batch() == batch
-
-
 def test_removed_job_is_ignored_when_its_batch_completes() -> None:
     engine = make_engine()
     engine.add(JobShape("a", tiles=1, steps=1))
