@@ -32,6 +32,11 @@ def default_state_dir() -> Path:
     return root / "vlmir"
 
 
+def default_otlp_endpoint() -> str:
+    """Give the collector that OpenTelemetry's own variable names."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+
+
 class Settings(BaseSettings):
     """Settings of API, worker and command line, read from `VLMIR_*` variables."""
 
@@ -249,6 +254,13 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Folder of the embedded Redis server's data and socket."
+    )
+    otlp_endpoint: str = Field(
+        default_factory=default_otlp_endpoint,
+        description=(
+            "Collector of OpenTelemetry that gets spans by OTLP over HTTP, such as http://collector:4318 [default: "
+            "OTEL_EXPORTER_OTLP_ENDPOINT]; empty for none. Needs `vlmir[otel]`."
+        ),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe log records that are written."

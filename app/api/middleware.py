@@ -16,11 +16,15 @@ from app.api.problems import internal_error_response
 from app.logs import request_context
 from app.metrics import record_request
 from app.tracing.context import parse_traceparent, trace_id_of
+from app.tracing.spans import open_request
 
 logger = logging.getLogger("app.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class RequestEnvelope:
@@ -42,6 +46,8 @@ class RequestEnvelope:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         traceparent = parse_traceparent(headers.getlist("traceparent"))
+        span = None if scope["path"] in _PROBES else open_request(traceparent)
+        traceparent = traceparent if span is None else span.traceparent
         scope.setdefault("state", {}).update(request_id=request_id, traceparent=traceparent)
         started = time.perf_counter()
         status = 0
@@ -63,6 +69,10 @@ class RequestEnvelope:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "other")
             record_request(method, route, status, time.perf_counter() - started)
+            if span is not None:
+                about = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+                error = str(status) if status >= 500 or not status else None
+                span.end(f"{method} {route}", about | {"vlmir.request.id": request_id}, error)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, has_begun: Callable[[], bool]) -> None:
         try:

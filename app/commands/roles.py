@@ -81,11 +81,13 @@ def api(
     from app.api.app import create_app
     from app.api.server import ApiServer
     from app.logs import configure_logging
+    from app.tracing.spans import configure_tracing
 
     with stop_on_service_error():
         settings = load_settings(host=host, port=port, models=_join(model))
         _require_queue(settings, "api")
         configure_logging(settings)
+        configure_tracing(settings, "vlmir-api")
         logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
         if stop_on_eof:
             _stop_when_stdin_closes()

@@ -20,6 +20,7 @@ from app.machine import usable_cores
 from app.metrics import serve_worker_metrics
 from app.settings import Settings
 from app.storage.setup import Storage
+from app.tracing.spans import configure_tracing
 from app.worker.faults import DeviceLostError
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.previews import PreviewPolicy
@@ -39,6 +40,7 @@ def main() -> int:
 def run_worker(settings: Settings) -> int:
     """Run one worker until SIGTERM or SIGINT; gives the exit code."""
     configure_logging(settings)
+    configure_tracing(settings, "vlmir-worker")
     keep_freed_memory()
     if settings.redis_url is None:
         logger.error("a worker needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")

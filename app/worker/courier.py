@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ class Courier:
     def report(self, held: HeldJob) -> None:
         """Send how far the job is, soon; news that comes while an older report is under way replaces it."""
         held.is_report_due = True
+        held.marks.append((held.step, time.monotonic()))
         if held.reporter is None or held.reporter.done():
             held.reporter = asyncio.create_task(self._send_reports(held))
 

@@ -60,6 +60,7 @@ class HeldJob:
         preview: Steps done and (h, w, 3) uint8 pixels that wait to be sent; `preview_task` is what sends them.
         reporter: What sends progress; `is_report_due` says that there is news since it last looked.
         claimed_s: When it was claimed, on the monotonic clock.
+        marks: Finished steps and when that was, on the same clock; the first is the beginning, with none.
     """
 
     claim: Claim
@@ -84,6 +85,7 @@ class HeldJob:
     preview: tuple[int, PixelArray] | None = None
     preview_task: asyncio.Task[None] | None = None
     claimed_s: float = field(default_factory=time.monotonic)
+    marks: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def id(self) -> str:

@@ -12,6 +12,7 @@ from app.metrics import record_ended, record_held
 from app.storage.errors import OutputError
 from app.worker.faults import UnexpectedError
 from app.worker.held import HeldJob, Phase
+from app.worker.spans import trace_job
 
 if TYPE_CHECKING:
     from app.jobs.queue import Claim, JobQueue
@@ -95,6 +96,7 @@ class Outcomes:
         """Let go of a job whose outcome is settled, or that is another worker's by now."""
         self._held.pop(held.id, None)
         self._on_left()
+        trace_job(held, outcome, code)
         width, height = held.size
         record_held(len(self._held))
         record_ended(
