@@ -6,13 +6,17 @@ inputs and outputs keep their addresses, so inputs are copied in and outputs mus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from model.diffusion.context import Context
 from model.diffusion.network import RestorationNetwork
+
+if TYPE_CHECKING:
+    from model.state import RestorationState
 
 _WARM_UP_CALLS = 3  # before a capture, so that cuDNN has chosen its algorithms and the allocator is settled
 
@@ -37,6 +41,23 @@ class TileBatch:
     tokens: torch.Tensor
     embedding: torch.Tensor
 
+    @classmethod
+    def gather(cls, items: Sequence[tuple[RestorationState, int]]) -> TileBatch:
+        """The tiles of states, by their indexes, at the step that each state is at."""
+        windows = [(state, *state.grid.window(index)) for state, index in items]
+        degraded = torch.stack([state.degraded[:, rows, columns] for state, rows, columns in windows])
+        blank = torch.zeros_like(degraded[0, :1])
+        return cls(
+            noisy=torch.stack([state.noisy[:, rows, columns] for state, rows, columns in windows]),
+            degraded=degraded,
+            mask=torch.stack(
+                [blank if state.mask is None else state.mask[:, rows, columns] for state, rows, columns in windows]
+            ),
+            times=torch.stack([state.time for state, _ in items]),
+            tokens=torch.cat([state.analysis.context.tokens for state, _ in items]),
+            embedding=torch.cat([state.analysis.context.embedding for state, _ in items]),
+        )
+
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """All inputs, in a fixed order."""
@@ -46,6 +67,27 @@ class TileBatch:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """What a captured graph depends on."""
         return tuple(tuple(tensor.shape) for tensor in self.tensors)
+
+
+class DeviceQueue:
+    """Keeps the host from running ahead of a GPU by more than one batch: what is queued cannot be canceled.
+
+    Args:
+        device: Where batches run; one that is no GPU makes the host wait by itself.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._last: torch.cuda.Event | None = None  # when the last batch will be done
+
+    def add(self) -> None:
+        """Note that a batch was queued, and wait for the one before it."""
+        if self._device.type != "cuda":
+            return
+        before, stream = self._last, torch.cuda.current_stream(self._device)
+        self._last = stream.record_event()
+        if before is not None:
+            before.synchronize()
 
 
 class TileForward:

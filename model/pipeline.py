@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,18 +23,17 @@ from model.diffusion.network import HOLE_FILL, RestorationNetwork
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, NonFiniteError, ShapeError
-from model.forward import TileBatch, TileForward
+from model.forward import DeviceQueue, TileBatch, TileForward
 from model.guidance import Guidance
 from model.observe import Observation, observe_photos
 from model.state import Analysis, Finding, RestorationState
+from model.strips import strips
 from model.tiling import TileGrid
 from model.vlm.views import mirror_to
 from model.vlm.vision_language import VisionLanguageModel
 
 __all__ = ["Analysis", "Finding", "Observation", "RestorationResult", "RestorationState", "Restorer", "list_models"]
 
-_STRIP_ROWS = 16  # on a CPU whole-photo arithmetic stays in the cache: noise of 24 megapixels in 1.6 s, not 11
-_STRIP_PIXELS = 2**21  # elsewhere few launches count, and that some 200 MB at a time are enough for them
 _TINY_WORDS = tuple(f"word{index}" for index in range(24))
 
 
@@ -107,6 +106,10 @@ class Restorer:
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.scheduler = build_scheduler(config)
         self.forward = TileForward(self.network, self.device)
+        # Whether forwards leave it to `finish_step` to find out what is not finite, so that the host prepares the next
+        # batch while the device works on this one.
+        self.checks_later = self.device.type == "cuda"
+        self._queued = DeviceQueue(self.device)
 
     @classmethod
     def load(cls, name_or_dir: str | Path, device: str | torch.device = "cpu") -> Restorer:
@@ -260,7 +263,7 @@ class Restorer:
         grid = TileGrid.cover(height, width, tile, self.config.overlap_px, JPEG_BLOCK)
         noisy = torch.empty_like(degraded)
         level = self.config.diffusion.noise_level / 255
-        for rows in _strips(degraded):
+        for rows in strips(degraded):
             part = slice(rows.start, rows.stop)
             noise = pixel_noise(seed, 0, rows, degraded.shape[2], self.device)
             noisy[:, part] = degraded[:, part] + level * noise
@@ -277,35 +280,29 @@ class Restorer:
             full_precision: On CUDA, float32 instead of bfloat16.
 
         Raises:
-            NonFiniteError: A tile came back with NaN or infinity; the other tiles were blended in all the same.
+            NonFiniteError: A tile came back with NaN or infinity; the other tiles were blended in all the same. Where
+                `checks_later` and not in full precision, `finish_step` raises it.
             RuntimeError: A tile was predicted twice, or a state has no step left.
         """
         if not items:
             return
         bucket = bucket_tiles(len(items))
         padded = [*items, *([items[-1]] * (bucket - len(items)))]
-        windows = [(state, *state.grid.window(index)) for state, index in padded]
-        noisy = torch.stack([state.noisy[:, rows, columns] for state, rows, columns in windows])
-        degraded = torch.stack([state.degraded[:, rows, columns] for state, rows, columns in windows])
-        blank = torch.zeros_like(degraded[0, :1])
-        mask = torch.stack(
-            [blank if state.mask is None else state.mask[:, rows, columns] for state, rows, columns in windows]
-        )
-        times = torch.stack([state.time for state, _ in padded])
-        tokens = torch.cat([state.analysis.context.tokens for state, _ in padded])
-        embedding = torch.cat([state.analysis.context.embedding for state, _ in padded])
-        predictions = self.forward(
-            TileBatch(noisy, degraded, mask, times, tokens, embedding), full_precision=full_precision
-        )
-        finite = torch.isfinite(predictions).flatten(1).all(1).tolist()
+        predictions = self.forward(TileBatch.gather(padded), full_precision=full_precision)
+        is_finite = torch.isfinite(predictions).flatten(1).all(1)
+        if self.checks_later and not full_precision:
+            predictions = predictions.where(is_finite[:, None, None, None], 0)
+            for (state, index), prediction, flag in zip(items, predictions, is_finite, strict=False):
+                state.add_unchecked(index, prediction, flag)
+            self._queued.add()
+            return
+        finite = is_finite.tolist()
         for (state, index), prediction, good in zip(items, predictions, finite, strict=False):
             if good:
                 state.add_prediction(index, prediction)
         failed = next((state for (state, _), good in zip(items, finite, strict=False) if not good), None)
         if failed is not None:
-            raise NonFiniteError(
-                f"step {failed.step}: the network gave NaN or infinity; run it in full precision", failed
-            )
+            raise _non_finite(failed)
 
     @torch.inference_mode()
     def finish_step(self, state: RestorationState) -> None:
@@ -314,11 +311,14 @@ class Restorer:
         Where this fails, for want of memory for instance, a second call goes on where the first one stopped.
 
         Raises:
+            NonFiniteError: Tiles that forwards did not check came back with NaN or infinity; they are missing again.
             RuntimeError: Tiles of this step are missing, or no step is left.
         """
+        if state.take_non_finite():
+            raise _non_finite(state)
         estimate = state.normalize_estimate()
         if state.next_timestep > 0:
-            for rows in _strips(estimate, state.stepped_rows):
+            for rows in strips(estimate, state.stepped_rows):
                 part = slice(rows.start, rows.stop)
                 noise = None
                 if self.scheduler.stochastic:
@@ -389,8 +389,5 @@ class Restorer:
         return self.finish(state)
 
 
-def _strips(photo: torch.Tensor, first: int = 0) -> Iterable[range]:
-    """Rows of a photo (3, H, W) from `first` on, in strips that suit its device."""
-    height, width = photo.shape[1:]
-    rows = _STRIP_ROWS if photo.device.type == "cpu" else max(_STRIP_ROWS, _STRIP_PIXELS // width)
-    return (range(top, min(top + rows, height)) for top in range(first, height, rows))
+def _non_finite(state: RestorationState) -> NonFiniteError:
+    return NonFiniteError(f"step {state.step}: the network gave NaN or infinity; run it in full precision", state)

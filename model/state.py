@@ -70,6 +70,7 @@ class RestorationState:
         self._times = torch.tensor(timesteps, device=degraded.device)
         self.estimate = torch.zeros_like(degraded)  # sum of weighted tile predictions, then x0_hat
         self.missing = set(range(len(grid)))
+        self._unchecked: list[tuple[int, torch.Tensor]] = []  # tiles that may not be finite, and whether they are
         self.stepped_rows = 0  # rows of `noisy` that belong to the next step already
         self._is_normalized = False
         side = taper(grid.tile_px, overlap_px)
@@ -136,6 +137,27 @@ class RestorationState:
         self.estimate[:, rows, columns].addcmul_(prediction, self.window)
         self.missing.discard(index)
 
+    def add_unchecked(self, index: int, prediction: torch.Tensor, finite: torch.Tensor) -> None:
+        """Blend one tile's x0_hat without waiting for the device to say whether it is finite; see `take_non_finite`.
+
+        Args:
+            index: Of the tile.
+            prediction: (3, tile, tile), zeros where it is not finite.
+            finite: Scalar bool on the device.
+        """
+        self.add_prediction(index, prediction)
+        self._unchecked.append((index, finite))
+
+    def take_non_finite(self) -> list[int]:
+        """Wait for the tiles that were blended unchecked; those that were not finite are missing again, and told."""
+        if not self._unchecked:
+            return []
+        flags = torch.stack([finite for _, finite in self._unchecked]).tolist()
+        wrong = [index for (index, _), finite in zip(self._unchecked, flags, strict=True) if not finite]
+        self._unchecked.clear()
+        self.missing.update(wrong)
+        return wrong
+
     def normalize_estimate(self) -> torch.Tensor:
         """Turn the weighted sum into x0_hat, in place, once every tile is in; a second call changes nothing.
 
@@ -161,6 +183,7 @@ class RestorationState:
         """Forget the predictions of the present step, which must not have moved the state yet."""
         self.estimate.zero_()
         self.missing = set(range(len(self.grid)))
+        self._unchecked.clear()
         self.stepped_rows = 0
         self._is_normalized = False
 

@@ -60,7 +60,7 @@ class BatchRun:
         jobs = list(dict.fromkeys(tile.job_id for tile in left))
         if isinstance(error, NonFiniteError):
             for job_id in jobs:
-                self._run_in_full_precision([tile for tile in left if tile.job_id == job_id])
+                self.run_in_full_precision([tile for tile in left if tile.job_id == job_id])
         elif is_out_of_memory(error) and len(batch) > 1:
             half = halve(len(batch))
             self.batch_tiles = min(self.batch_tiles, half)
@@ -82,7 +82,12 @@ class BatchRun:
             if alive := [tile for tile in part if tile.job_id not in self.report.failed]:
                 self.run(alive)
 
-    def _run_in_full_precision(self, tiles: list[TileRef]) -> None:
+    def run_in_full_precision(self, tiles: list[TileRef]) -> None:
+        """Run tiles of one job that came back with NaN or infinity.
+
+        Raises:
+            DeviceLostError: The device does not work any more.
+        """
         job_id = tiles[0].job_id
         logger.warning("non-finite output, once more in full precision", extra={"job_id": job_id})
         error = self._forward(tiles, full_precision=True)

@@ -41,6 +41,7 @@ from app.worker.sizing import (
 )
 from app.worker.stages import AnalyzedPhoto, BatchReport, BegunJob, DecodedPhoto, RestoredPhoto
 from model.buckets import bucket_tiles
+from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
 
@@ -305,8 +306,21 @@ class Runner:
         Raises:
             ServiceError: This job cannot go on.
         """
+        state = self._running[job_id].state
         with as_service_errors():
-            with_freed_memory(self.restorer, lambda: self.restorer.finish_step(self._running[job_id].state))
+            try:
+                with_freed_memory(self.restorer, lambda: self.restorer.finish_step(state))
+            except NonFiniteError:  # told only now where forwards do not wait for the device
+                self._repeat_missing(job_id, state)
+                with_freed_memory(self.restorer, lambda: self.restorer.finish_step(state))
+
+    def _repeat_missing(self, job_id: str, state: RestorationState) -> None:
+        tiles = [TileRef(job_id, index, state.step) for index in sorted(state.missing)]
+        for first in range(0, len(tiles), self.batch_tiles):
+            work = BatchRun(self.restorer, {job_id: state}, self.batch_tiles)
+            work.run_in_full_precision(tiles[first : first + self.batch_tiles])
+            for error in work.report.failed.values():
+                raise error
 
     def finish(self, job_id: str, model: str | None = None) -> RestoredPhoto:
         """Take the restored photo out; the job is no longer held.

@@ -9,6 +9,7 @@ import torch
 
 from model.config import load_config
 from model.diffusion.context import Context
+from model.errors import NonFiniteError
 from model.forward import TileForward
 from model.pipeline import Restorer
 from tests.unit.model.test_forward import random_batch
@@ -62,3 +63,25 @@ def test_whole_photo_steps_in_large_strips_give_what_small_ones_give() -> None:
         state.missing.clear()
         restorer.finish_step(state)
     torch.testing.assert_close(states[1].noisy.cpu(), states[0].noisy, rtol=0, atol=1e-5)
+
+
+def test_forwards_that_do_not_wait_give_the_pictures_of_those_that_do() -> None:
+    restorer = Restorer.random(load_config("tiny"), device="cuda")
+    assert restorer.checks_later
+    image = torch.rand(1, 3, 150, 200, generator=torch.Generator().manual_seed(0))
+    analysis = restorer.analyze(image)
+    found = restorer.restore(image.clone(), steps=3, analysis=analysis).image
+    restorer.checks_later = False
+    expected = restorer.restore(image.clone(), steps=3, analysis=analysis).image
+    torch.testing.assert_close(found, expected, rtol=0, atol=1 / 255)
+
+
+def test_nan_is_found_at_the_end_of_the_step() -> None:
+    restorer = Restorer.random(load_config("tiny"), device="cuda")
+    restorer.network.backbone.get_parameter("out.bias").data[0] = torch.nan
+    image = torch.rand(1, 3, 64, 64)
+    state = restorer.begin(image, restorer.analyze(image), steps=1)
+    restorer.forward_tiles([(state, 0)])
+    with pytest.raises(NonFiniteError):
+        restorer.finish_step(state)
+    assert state.missing == {0}

@@ -13,7 +13,7 @@ from model.config import QUALITIES
 from model.diffusion.noise import pixel_noise
 from model.diffusion.scheduler import MeanRevertingScheduler
 from model.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
-from model.pipeline import RestorationState, Restorer, _strips, list_models
+from model.pipeline import RestorationState, Restorer, list_models
 from tests.unit.model.samples import generator, photo
 
 
@@ -362,9 +362,35 @@ def test_a_step_that_stopped_half_way_goes_on_where_it_stopped(
     assert torch.equal(mine.finish(state).image, expected)
 
 
-def test_strips_suit_the_device() -> None:
-    for photo_, count in ((torch.empty(3, 100, 8), 7), (torch.empty(3, 6000, 4000, device="meta"), 12)):
-        rows = [row for strip in _strips(photo_) for row in strip]
-        assert rows == list(range(photo_.shape[1]))
-        assert len(list(_strips(photo_))) == count
-    assert [strip.start for strip in _strips(torch.empty(3, 100, 8), 64)] == [64, 80, 96]
+def test_checking_at_the_end_of_a_step_gives_the_same_pictures(restorer: Restorer) -> None:
+    later = Restorer(restorer.config, restorer.guidance, restorer.network)
+    later.checks_later = True
+    images = [photo(100, 120, 1), photo(70, 80, 2)]
+    expected = drive(restorer, [start(restorer, image.clone(), steps=3) for image in images], 4)
+    found = drive(later, [start(later, image.clone(), steps=3) for image in images], 4)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_what_is_not_finite_is_told_at_the_end_of_the_step_and_can_be_repeated(restorer: Restorer) -> None:
+    later = Restorer(restorer.config, restorer.guidance, restorer.network)
+    later.checks_later = True
+    images = [photo(100, 120, 1), photo(100, 120, 2)]
+    expected = drive(restorer, [start(restorer, image.clone(), steps=1) for image in images], 8)
+    states = [start(later, image.clone(), steps=1) for image in images]
+
+    def fail(_: torch.nn.Module, given: Any, predicted: torch.Tensor) -> None:
+        predicted[1] = torch.nan
+
+    handle = later.network.register_forward_hook(fail)
+    later.forward_tiles([(state, index) for index in range(3) for state in states])
+    handle.remove()
+    later.forward_tiles([(state, 3) for state in states])
+    later.finish_step(states[0])
+    with pytest.raises(NonFiniteError) as caught:
+        later.finish_step(states[1])
+    assert caught.value.state is states[1]
+    assert states[1].missing == {0}
+    later.forward_tiles([(states[1], 0)], full_precision=True)
+    later.finish_step(states[1])
+    for state, before in zip(states, expected, strict=True):
+        torch.testing.assert_close(later.finish(state).image, before, rtol=0, atol=1e-5)

@@ -200,6 +200,34 @@ def test_non_finite_job_is_tried_in_full_precision_and_then_fails_alone(real: Re
     assert len(report.ran) == len(set(report.ran))
 
 
+@pytest.mark.parametrize("is_sick", [False, True])
+def test_what_a_step_turns_out_to_lack_is_repeated_in_full_precision(is_sick: bool) -> None:
+    """As on CUDA, where forwards do not wait for the device to say whether their output is finite."""
+    runner = tiny_runner()
+    runner.restorer.checks_later = True
+    photo, options = noise_png(150, 150, seed=4), RestoreOptions(steps=2, seed=1)
+    calm = restore_locally(runner, photo, options)
+    calls: list[int] = []
+
+    def fail(_: torch.nn.Module, given: Any, predicted: torch.Tensor) -> None:
+        calls.append(len(predicted))
+        if is_sick or len(calls) == 2:
+            predicted[0] = torch.nan
+
+    handle = runner.restorer.network.register_forward_hook(fail)
+    try:
+        if is_sick:
+            with pytest.raises(NonFiniteOutputError):
+                restore_locally(runner, photo, options)
+            assert not runner._running
+        else:
+            rough = restore_locally(runner, photo, options)
+            assert np.abs(read_pixels(calm.data).astype(int) - read_pixels(rough.data)).max() <= 1
+            assert len(calls) == 2 * 5 + 1  # nine tiles in pairs, twice, and one pair more
+    finally:
+        handle.remove()
+
+
 def test_unexpected_error_costs_only_the_job_that_causes_it(real: Restorer, caplog: pytest.LogCaptureFixture) -> None:
     runner = FaultyRunner(Faults(broken={2}), real)
     batch = begin(runner, [1, 2, 3])[:8]
