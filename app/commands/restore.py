@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +11,21 @@ import typer
 
 from app.commands.access_option import ApiKeyOption
 from app.commands.exits import stop_on_service_error
+from app.commands.photo_options import (
+    Format,
+    KindsOption,
+    ModelOption,
+    Order,
+    PhotoMetadataOption,
+    Quality,
+    QualityFactorOption,
+    QualityOption,
+    SeedOption,
+    ServerOption,
+    StepsOption,
+    check_kinds,
+)
+from app.commands.result_files import SUFFIXES, write_whole
 from app.errors import ServiceError
 from app.exit_codes import EXIT_FAILED
 
@@ -24,53 +35,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-class Quality(str, Enum):
-    """How much time a restoration may take."""
-
-    FAST = "fast"
-    BALANCED = "balanced"
-    BEST = "best"
-
-
-class Format(str, Enum):
-    """Formats of a result."""
-
-    JPEG = "jpeg"
-    PNG = "png"
-    WEBP = "webp"
-    AVIF = "avif"
-    TIFF = "tiff"
-
-
-SUFFIXES = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".png": "png",
-    ".webp": "webp",
-    ".avif": "avif",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the caller wants of one photo; `model` is None when the model runs in this process."""
-
-    quality: str
-    steps: int | None
-    seed: int
-    caption: str | None
-    format: str | None
-    model: str | None
-    mask: bytes | None
-    start_within: float | None = None
-    finish_within: float | None = None
-    kinds: str | None = None
-
-
-Backend = Callable[[bytes, Order, Progress], tuple[bytes, str]]
-"""Restores one photo; gives its bytes and media type."""
+Backend = Callable[[bytes, bytes | None, Order, Progress], tuple[bytes, str]]
+"""Restores one photo, with its mask if it has one; gives its bytes and media type."""
 
 
 def restore(
@@ -79,21 +45,20 @@ def restore(
     out_dir: Annotated[
         Path | None, typer.Option(help="Folder where the restored photos go, under their names.")
     ] = None,
-    quality: Annotated[Quality, typer.Option(help="How much time it may take.")] = Quality.BALANCED,
-    steps: Annotated[int | None, typer.Option(min=1, max=100, help="Denoising steps, instead of a quality.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same photo, options and seed: same result.")] = 0,
+    quality: QualityOption = Quality.BALANCED,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
     caption: Annotated[str | None, typer.Option(help="What the photo shows [default: found out].")] = None,
     format: Annotated[Format | None, typer.Option(help="Format of the result [default: by -o, else as given].")] = None,
-    server: Annotated[str | None, typer.Option(metavar="URL", help="Use this running service.")] = None,
+    photo_metadata: PhotoMetadataOption = None,
+    quality_factor: QualityFactorOption = None,
+    server: ServerOption = None,
     api_key: ApiKeyOption = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model; without --server also a folder with one.")] = None,
+    model: ModelOption = None,
     mask: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Image that is white where the photo is missing.")
     ] = None,
-    kinds: Annotated[
-        str | None,
-        typer.Option(help="What to repair, comma-separated, such as rain,noise; '' for nothing [default: found out]."),
-    ] = None,
+    kinds: KindsOption = None,
     start_within: Annotated[
         float | None, typer.Option(metavar="S", help="With --server: give up a photo not begun within S seconds.")
     ] = None,
@@ -113,7 +78,7 @@ def restore(
         raise typer.BadParameter(
             "times are kept by a service; name it with --server", param_hint="--start-within / --finish-within"
         )
-    _check_kinds(kinds)
+    check_kinds(kinds)
     holes = mask.read_bytes() if mask is not None else None
     order = Order(
         quality.value,
@@ -122,14 +87,15 @@ def restore(
         caption,
         chosen,
         model if server is not None else None,
-        holes,
+        kinds,
+        None if photo_metadata is None else photo_metadata.value,
+        quality_factor,
         start_within,
         finish_within,
-        kinds,
     )
     with stop_on_service_error():
         backend = _through_service(server, api_key) if server is not None else _in_process(model)
-    failures = _restore_all(inputs, output, out_dir, order, backend)
+    failures = _restore_all(inputs, output, out_dir, lambda image, progress: backend(image, holes, order, progress))
     if failures:
         raise typer.Exit(EXIT_FAILED)
 
@@ -149,16 +115,12 @@ def _check_places(inputs: list[Path], output: Path | None, out_dir: Path | None,
         raise typer.BadParameter(f"several photos are called {', '.join(twice)}; restore them apart", param_hint="IN")
 
 
-def _check_kinds(kinds: str | None) -> None:
-    from app.jobs.job import parse_kinds
-
-    try:
-        parse_kinds(kinds.split(",") if kinds else ())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--kinds") from None
-
-
-def _restore_all(inputs: list[Path], output: Path | None, out_dir: Path | None, order: Order, backend: Backend) -> int:
+def _restore_all(
+    inputs: list[Path],
+    output: Path | None,
+    out_dir: Path | None,
+    run: Callable[[bytes, Progress], tuple[bytes, str]],
+) -> int:
     import rich.progress
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -172,10 +134,10 @@ def _restore_all(inputs: list[Path], output: Path | None, out_dir: Path | None, 
             try:
                 if output is not None:
                     _refuse_overwrite(output, inputs)
-                data, media_type = backend(path.read_bytes(), order, partial(_show, bar, row))
+                data, media_type = run(path.read_bytes(), partial(_show, bar, row))
                 target = output if output is not None else _name_in(out_dir or Path(), path, media_type)
                 _refuse_overwrite(target, inputs)
-                _write(target, data)
+                write_whole(target, data)
             except (ServiceError, OSError) as error:
                 reason = error.detail if isinstance(error, ServiceError) else f"{error.strerror}: {error.filename}"
                 console.print(f"{path}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -205,36 +167,16 @@ def _refuse_overwrite(target: Path, inputs: list[Path]) -> None:
         )
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Write a file so that it is there in full or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # temporary files are private, results need not be
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _in_process(model: str | None) -> Backend:
     from app.commands.roles import load_settings
-    from app.jobs.job import RestoreOptions, parse_kinds
     from app.worker.__main__ import make_runner
     from app.worker.local import restore_locally
 
     runner = make_runner(load_settings(), model)
     runner.load()
 
-    def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:
-        kinds = None if order.kinds is None else parse_kinds(order.kinds.split(",") if order.kinds else ())
-        options = RestoreOptions(order.quality, order.steps, order.seed, order.caption, order.format, kinds=kinds)
-        result = restore_locally(runner, image, options, order.mask, on_progress)
+    def run(image: bytes, mask: bytes | None, order: Order, on_progress: Progress) -> tuple[bytes, str]:
+        result = restore_locally(runner, image, order.options, mask, on_progress)
         return result.data, result.media_type
 
     return run
@@ -243,7 +185,7 @@ def _in_process(model: str | None) -> Backend:
 def _through_service(url: str, api_key: str | None) -> Backend:
     from app.client import RemoteJob, VlmirClient
 
-    def run(image: bytes, order: Order, on_progress: Progress) -> tuple[bytes, str]:
+    def run(image: bytes, mask: bytes | None, order: Order, on_progress: Progress) -> tuple[bytes, str]:
         media_types: list[str] = []
 
         def note(job: RemoteJob) -> None:
@@ -252,8 +194,7 @@ def _through_service(url: str, api_key: str | None) -> Backend:
                 media_types.append(job.result_media_type)
 
         with VlmirClient(url, api_key=api_key) as client:
-            options = {name: value for name, value in asdict(order).items() if name != "mask"}
-            data = client.restore(image, mask=order.mask, on_progress=note, **options)
+            data = client.restore(image, mask=mask, on_progress=note, **order.fields)
         return data, media_types[-1]
 
     return run

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.errors import QueueUnavailableError
+from app.images import read_settings
 from app.settings import Settings
 from tests.support.sample_photos import jpeg, png
 from tests.support.workers import noise_png, read_pixels
@@ -87,6 +88,21 @@ def test_kinds_that_are_told_change_the_result(tmp_path: Path) -> None:
     assert len(set(outputs)) == 3
     refused = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "x.png", "--kinds", "rain,scratches")
     assert (refused.exit_code, "scratches" in refused.output) == (2, True)
+
+
+def test_result_is_written_as_asked(tmp_path: Path) -> None:
+    (tmp_path / "in.jpg").write_bytes(jpeg(70, 50, orientation=1))
+    sizes = []
+    for name, more in (("a", []), ("b", ["--photo-metadata", "strip", "--quality-factor", "10"])):
+        done = vlmir("restore", tmp_path / "in.jpg", "-o", tmp_path / f"{name}.jpg", "--steps", "1", *more)
+        assert done.exit_code == 0, done.output
+        data = (tmp_path / f"{name}.jpg").read_bytes()
+        assert (b"Exif" in data, "model" in read_settings(data)) == ((True, True) if name == "a" else (False, False))
+        sizes.append(len(data))
+    assert sizes[1] < sizes[0]
+    for option, value, expected in (("--photo-metadata", "none", "strip-gps"), ("--quality-factor", "101", "100")):
+        refused = vlmir("restore", tmp_path / "in.jpg", "-o", tmp_path / "c.jpg", option, value)
+        assert (refused.exit_code, option in refused.output, expected in refused.output) == (2, True, True)
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -199,10 +215,19 @@ def test_options_are_sent_on_to_a_service(tmp_path: Path) -> None:
         result = vlmir(
             "restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--server", url, "--model", "night",
             "--start-within", "2.5", "--finish-within", "30", "--kinds", "rain",
+            "--photo-metadata", "strip-gps", "--quality-factor", "80",
         )  # fmt: skip
         thread.join()
     assert (result.exit_code, "there are small" in result.output) == (1, True)
-    for name, value in (("model", "night"), ("kinds", "rain"), ("start_within", "2.5"), ("finish_within", "30.0")):
+    sent = {
+        "model": "night",
+        "kinds": "rain",
+        "start_within": "2.5",
+        "finish_within": "30.0",
+        "photo_metadata": "strip-gps",
+        "quality_factor": "80",
+    }
+    for name, value in sent.items():
         assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in seen[0]
     refused = vlmir("restore", tmp_path / "in.png", "-o", tmp_path / "o.png", "--finish-within", "30")
     assert (refused.exit_code, "--server" in refused.output) == (2, True)

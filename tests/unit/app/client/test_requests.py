@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.client.requests import submission
-from app.commands.restore import Quality
+from app.commands.photo_options import Quality
 
 
 @pytest.mark.parametrize(
