@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from app.jobs.blobs import BlobStore
     from app.jobs.claim import QueuePolicy
     from app.jobs.keys import Keys
+    from app.jobs.pace import Pace
     from app.jobs.scripts import Scripts
 
 __all__ = ["Batch", "BatchEntry", "BatchStore", "EntryView", "TakenEntry", "entry_job_id", "new_batch_id"]
@@ -80,10 +81,11 @@ class BatchStore:
         scripts: The scripts of the queue.
         blobs: Where photos are stored.
         policy: Times and bounds.
+        pace: How fast jobs end.
     """
 
-    def __init__(self, keys: Keys, scripts: Scripts, blobs: BlobStore, policy: QueuePolicy) -> None:
-        self._keys, self._scripts, self._blobs, self._policy = keys, scripts, blobs, policy
+    def __init__(self, keys: Keys, scripts: Scripts, blobs: BlobStore, policy: QueuePolicy, pace: Pace) -> None:
+        self._keys, self._scripts, self._blobs, self._policy, self._pace = keys, scripts, blobs, policy, pace
         # Not before its key: a repetition then still finds it.
         self._kept_s = max(KEPT_S, policy.idempotency_ttl_s)
 
@@ -105,7 +107,7 @@ class BatchStore:
         for index, entry in enumerate(entries):
             rows += ["" if entry.image_url else entry_job_id(batch_id, index), encode_entry(entry)]
         word, found = await self._scripts.run("batch_create", *head, *rows)
-        self._check_room(word.decode(), found)
+        await self._check_room(word.decode(), found, len(entries))
         check_key(word.decode())
         if word == b"lost":
             raise QueueUnavailableError("Photos were deleted before the batch was complete; send it again.")
@@ -136,7 +138,7 @@ class BatchStore:
         """
         needed_bytes = total_bytes if self._blobs.fills_redis else 0
         word, found = await self._scripts.run("batch_room", *self._bounds(), len(entries), needed_bytes)
-        self._check_room(word.decode(), found)
+        await self._check_room(word.decode(), found, len(entries))
         indexes: list[int] = []
         try:
             async for photo in photos:
@@ -170,14 +172,17 @@ class BatchStore:
     def _bounds(self) -> tuple[int, str]:
         return self._policy.max_waiting_entries, str(self._policy.batch_memory_share)
 
-    def _check_room(self, word: str, found: object) -> None:
-        if word == "full":
-            most = self._policy.max_waiting_entries
-            raise QueueFullError(f"{found} photos of batches are waiting, the limit is {most}; try again later.")
+    async def _check_room(self, word: str, waiting: int, total: int) -> None:
+        if word not in ("full", "memory"):
+            return
+        most = self._policy.max_waiting_entries
+        reason = f"{waiting} photos of batches are waiting, the limit is {most}; try again later."
+        # An entry leaves the feed, and a photo leaves memory, at the rate at which jobs end.
+        ends = max(1, waiting + total - most)
         if word == "memory":
-            raise QueueFullError(
-                "The queue's memory has no room for this batch now; try again later, or with fewer photos."
-            )
+            reason = "The queue's memory has no room for this batch now; try again later, or with fewer photos."
+            ends = max(1, min(waiting, total))
+        raise QueueFullError(reason, retry_after_s=await self._pace.time_for_s(ends))
 
     async def load(self, taken: TakenEntry) -> bytes | None:
         """Give the stored photo of an entry, or None if it is not there."""

@@ -15,7 +15,7 @@ from app.jobs.connection import BLOCK_MS, call
 from app.jobs.job import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -53,20 +53,24 @@ class Claimer:
         self._claimed_count = 0
         self._held: dict[str, set[str]] = {}  # worker name -> entry ids that this process works on
 
-    async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
+    async def claim(self, worker: str, limit: int, block_ms: int, priorities: Sequence[str]) -> list[Claim]:
         """Take up to `limit` jobs; see `JobQueue.claim`."""
+        if not priorities or not set(priorities) <= set(PRIORITIES):
+            raise ValueError(f"priorities are {tuple(priorities)}; expected one or more of {PRIORITIES}")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + block_ms / 1000
         while limit > 0:
-            claims, last_ids = await self._claim_now(worker, limit)
+            claims, last_ids = await self._claim_now(worker, limit, priorities)
             left_ms = int((deadline - loop.time()) * 1000)
             if claims or left_ms <= 0:
                 return claims
             # Wakes for new entries without taking them: should the answer get lost, nothing is lost with it. Short
             # slices, because the end of another worker's lease wakes nobody.
             block = max(1, min(left_ms, BLOCK_MS, self._lease_ms // 4))
-            streams = [self._keys.stream(priority) for priority in PRIORITIES]
-            await call(self._redis, "XREAD", "BLOCK", block, "STREAMS", *streams, *last_ids)
+            known = dict(zip(PRIORITIES, last_ids, strict=True))
+            streams = [self._keys.stream(priority) for priority in priorities]
+            seen = [known[priority] for priority in priorities]
+            await call(self._redis, "XREAD", "BLOCK", block, "STREAMS", *streams, *seen)
         return []
 
     def release(self, claim: Claim) -> None:
@@ -77,27 +81,25 @@ class Claimer:
         """Note that a worker of this process is gone."""
         self._held.pop(worker, None)
 
-    async def _claim_now(self, worker: str, limit: int) -> tuple[list[Claim], list[bytes]]:
+    async def _claim_now(self, worker: str, limit: int, priorities: Sequence[str]) -> tuple[list[Claim], list[bytes]]:
         held = self._held.setdefault(worker, set())
         async with self._claiming:  # a second claim would take what the first one's answer is bringing for lost
             asked_s = time.monotonic()
+            asked = (worker, self.instance, limit, self._claimed_count, tuple(held), priorities)
             try:
-                taken, last_ids = await self._scripts.claim(
-                    worker, self.instance, limit, self._claimed_count, tuple(held)
-                )
+                taken, last_ids = await self._scripts.claim(*asked)
             except ResponseError as error:
                 if not is_missing_group(error):
                     raise
                 await self._ensure()
                 asked_s = time.monotonic()
-                taken, last_ids = await self._scripts.claim(
-                    worker, self.instance, limit, self._claimed_count, tuple(held)
-                )
+                taken, last_ids = await self._scripts.claim(*asked)
             loaded = [await self._load(worker, item, asked_s) for item in taken]
             claims = [claim for claim in loaded if claim is not None]
             # Only now: what an error above kept from the caller counts as lost and is given again by the next claim.
             held.update(claim.entry_id for claim in claims)
-            self._claimed_count += len(claims)
+            if set(priorities) == set(PRIORITIES):  # else the turn of batch jobs might always come when none are wanted
+                self._claimed_count += len(claims)
         return claims, last_ids
 
     async def _load(self, worker: str, taken: Taken, asked_s: float) -> Claim | None:

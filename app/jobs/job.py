@@ -10,7 +10,10 @@ from typing import Any
 
 from app.jobs.webhook import Webhook
 
-PRIORITIES = ("interactive", "batch")
+INTERACTIVE = "interactive"
+"""Priority of jobs that somebody waits for."""
+
+PRIORITIES = (INTERACTIVE, "batch")
 """Order in which a worker looks for jobs."""
 
 KINDS = ("blur", "haze", "jpeg", "low-light", "noise", "raindrop", "rain", "shadow", "snow", "inpainting")

@@ -77,7 +77,7 @@ class JobQueue(Submitting, Settling):
         self._notices = NoticeReader(redis, keys.notices)
         self._listeners = Listeners(redis, keys, self.policy.listen_ms)
         self.directory = Directory(redis, keys, self._scripts)
-        self.batches = BatchStore(keys, self._scripts, self._blobs, self.policy)
+        self.batches = BatchStore(keys, self._scripts, self._blobs, self.policy, self.pace)
         self.idempotency = IdempotencyKeys(self._scripts)
         self.journal = Journal(redis, keys)
         self.news = NewsReader(redis, keys.news)

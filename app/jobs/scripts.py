@@ -133,9 +133,9 @@ class Scripts:
         return self._policy.max_queued, str(self._policy.memory_share)
 
     async def claim(
-        self, worker: str, instance: str, limit: int, tick: int, held: Iterable[str]
+        self, worker: str, instance: str, limit: int, tick: int, held: Iterable[str], priorities: Iterable[str]
     ) -> tuple[list[Taken], list[bytes]]:
-        """Take up to `limit` jobs; gives them and the last id of each stream.
+        """Take up to `limit` jobs; gives them and the last id of each stream, in the order of `PRIORITIES`.
 
         Args:
             worker: Consumer name.
@@ -143,8 +143,11 @@ class Scripts:
             limit: Most jobs to take.
             tick: Jobs claimed so far; decides whose turn it is to look at batch first.
             held: Entry ids that this process works on.
+            priorities: Streams to take jobs from.
         """
-        rows, *last_ids = await self._run("claim", worker, instance, limit, tick, self._policy.batch_every, *held)
+        wanted = ",".join(priorities)
+        head = (worker, instance, limit, tick, self._policy.batch_every, wanted)
+        rows, *last_ids = await self._run("claim", *head, *held)
         taken = [
             Taken(priority.decode(), entry.decode(), fence, age_ms, dict(zip(flat[::2], flat[1::2], strict=True)))
             for priority, entry, fence, age_ms, flat in rows

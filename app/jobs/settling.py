@@ -13,6 +13,7 @@ from app.errors import QueueMemoryError
 from app.jobs.claim import Claim, QueuePolicy, Renewal
 from app.jobs.claiming import Claimer, is_missing_group
 from app.jobs.codec import encode_findings
+from app.jobs.job import PRIORITIES
 from app.jobs.parts import QueueParts
 from app.storage.buckets import BucketPolicy, CallerBuckets
 from app.storage.errors import OutputError
@@ -40,7 +41,9 @@ class Settling(QueueParts):
         self._buckets = CallerBuckets(BucketPolicy()) if storage is None else storage.buckets
         self._claimer = Claimer(redis, keys, self._scripts, self._blobs, self.policy.lease_ms, self.ensure)
 
-    async def claim(self, worker: str, limit: int, block_ms: int) -> list[Claim]:
+    async def claim(
+        self, worker: str, limit: int, block_ms: int, priorities: Sequence[str] = PRIORITIES
+    ) -> list[Claim]:
         """Take jobs: first those whose lease ran out (or that this worker lost), then new ones.
 
         A job that was delivered too often fails here instead of being given out; a canceled one is cleared away.
@@ -49,11 +52,15 @@ class Settling(QueueParts):
             worker: Name of the worker, unique among living processes.
             limit: Most jobs to take; 0 takes none.
             block_ms: Longest time to wait for the first job, in milliseconds; 0 does not wait.
+            priorities: Only jobs of these, some of `PRIORITIES`.
 
         Returns:
             What was taken, at most `limit`; empty when the time is up.
+
+        Raises:
+            ValueError: No priority is given, or one that there is not.
         """
-        return await self._claimer.claim(worker, limit, block_ms)
+        return await self._claimer.claim(worker, limit, block_ms, priorities)
 
     async def renew(self, claim: Claim) -> Renewal:
         """Prolong the lease by its full length; call it every quarter of the lease."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from app.jobs.job import PRIORITIES
+from app.jobs.job import INTERACTIVE
 from app.tracing.context import trace_id_of
 from app.worker.deadlines import NO_DEADLINE, Deadline
 
@@ -107,8 +107,12 @@ class HeldJob:
     def is_express(self) -> bool:
         """Whether somebody waits for it and it is small, so that it must begin soon whatever else is going on."""
         width, height = self.size
-        is_small = width * height <= EXPRESS_SIZE[0] * EXPRESS_SIZE[1]
-        return is_small and self.claim.job.priority == PRIORITIES[0]
+        return self.is_interactive and width * height <= EXPRESS_SIZE[0] * EXPRESS_SIZE[1]
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody waits for it."""
+        return self.claim.job.priority == INTERACTIVE
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:

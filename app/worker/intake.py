@@ -4,17 +4,19 @@ All three leave room for express jobs: a part of the places, of the memory for d
 kept for them, so that they begin promptly while large photos fill the rest.
 
 Sizes are known only once a job is claimed, and the queue gives jobs in order. So a worker that can take nothing but
-express jobs still asks for a few more, one by one, and keeps those that are none as the bytes of their uploads.
+express jobs still asks for a few more, one by one, and keeps those that are none as the bytes of their uploads. Jobs of
+batches are never express, so they are asked for only as long as there are places outside the reserve: what lies beyond
+is kept for interactive ones, and a flood of batches cannot fill it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.jobs.job import ANALYZE
+from app.jobs.job import ANALYZE, INTERACTIVE, PRIORITIES
 from app.worker.held import EXPRESS_SIZE, HeldJob, Phase
 from app.worker.line import Line
 from app.worker.pools import Fit, Pool, Used
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 USUAL_SIZE = (4000, 3000)
 """Size that a job not yet claimed is taken to have when its memory is planned."""
 
-PARKED_SHARE = 0.5
-"""Part of the memory for decoded photos that uploads may fill beside it before no more jobs are asked for."""
+PARKED_SHARE = 0.25
+"""Part of the memory for decoded photos that uploads of a priority may fill beside it before no more are asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class Ask:
     Args:
         jobs: At most; 0 for none.
         is_search: Only an express job could begin. Other workers, which may have room for any, should come first.
+        priorities: Of which jobs.
     """
 
     jobs: int
     is_search: bool = False
+    priorities: tuple[str, ...] = PRIORITIES
 
 
 class Intake:
@@ -88,7 +92,10 @@ class Intake:
         )
         if jobs > 0:
             return Ask(jobs)
-        return Ask(1, is_search=True) if self._may_search(waiting) else Ask(0)
+        if not self._may_search(waiting):
+            return Ask(0)
+        wanted = PRIORITIES if self._may_park_batch_jobs(waiting) else (INTERACTIVE,)
+        return Ask(1, is_search=True, priorities=wanted)
 
     def append(self, held: HeldJob) -> None:
         """Put a claimed job in line to be decoded."""
@@ -129,7 +136,7 @@ class Intake:
     def _may_search(self, waiting: list[HeldJob]) -> bool:
         if len(self._held) >= self.places.total + self.places.reserve or any(map(_is_express, waiting)):
             return False
-        if sum(map(_upload_bytes, waiting)) > self.pixels.total * PARKED_SHARE:
+        if self._is_parking_full(held for held in waiting if held.is_interactive):
             return False
         state_bytes = self._models.estimate_state_bytes(*EXPRESS_SIZE)
         pixel_bytes = self._models.estimate_pixel_bytes(*EXPRESS_SIZE)
@@ -139,6 +146,14 @@ class Intake:
             self.states.fit(max(1, min(state_bytes, self.states.reserve)), True, self._used(_state_bytes)),
             self.pixels.fit(max(1, min(pixel_bytes, self.pixels.reserve)), True, self._used(_pixel_bytes)),
         )
+
+    def _may_park_batch_jobs(self, waiting: list[HeldJob]) -> bool:
+        # One that is small may fit where one of usual size would not: memory and not places is what is scarce then.
+        has_place = self.places.room(1, self._used(lambda _: 1)) > 0
+        return has_place and not self._is_parking_full(held for held in waiting if not held.is_interactive)
+
+    def _is_parking_full(self, waiting: Iterable[HeldJob]) -> bool:
+        return sum(map(_upload_bytes, waiting)) > self.pixels.total * PARKED_SHARE
 
     def _decoding_fit(self, held: HeldJob) -> Fit:
         if held.leave is not None:  # about to be taken out of the line

@@ -137,7 +137,7 @@ class WorkerLoop:
                         return
                     ask = self._bench.ask()
                 block_ms = 0 if ask.is_search else self._policy.claim_block_ms
-                claims = await self._queue.claim(self._name, ask.jobs, block_ms)
+                claims = await self._queue.claim(self._name, ask.jobs, block_ms, ask.priorities)
                 while claims:  # no name may stay bound to an upload while the next claim waits
                     self._bench.accept(claims.pop(0))
                 delays = retry_delays()
@@ -164,11 +164,12 @@ class WorkerLoop:
                 await asyncio.wait_for(self._news.wait(), self._policy.announce_s)
 
     async def _share_out(self) -> None:
-        """Hand back what could not begin here when another worker has become ready and finds nothing in the queue."""
+        """Hand back what could not begin here when another worker has become ready and the queue has none like it."""
         others = {worker.name for worker in await self._queue.workers() if worker.ready} - {self._name}
         is_more, self._others = bool(others - self._others), others
-        if is_more and not any((await self._queue.depth()).values()):
-            self._bench.hand_back_parked()
+        if is_more:
+            depth = await self._queue.depth()
+            self._bench.hand_back_parked([priority for priority, jobs in depth.items() if not jobs])
 
     def _say_ready(self, is_ready: bool) -> None:
         self._is_ready = is_ready

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.allocator import give_freed_memory_back
 from app.errors import ServiceError
+from app.jobs.job import PRIORITIES
 from app.metrics import record_claimed, record_held
 from app.worker.computing import Computing
 from app.worker.courier import Courier, end_tasks
@@ -166,10 +167,11 @@ class Workbench:
         held.leave = held.leave or Leave.HAND_BACK
         self._work.set()
 
-    def hand_back_parked(self) -> None:
+    def hand_back_parked(self, priorities: Collection[str] = PRIORITIES) -> None:
         """Give the jobs back of which nothing but the upload is kept: another worker may begin them sooner."""
         for held in self._parts.intake.parked():
-            self.hand_back(held)
+            if held.claim.priority in priorities:
+                self.hand_back(held)
 
     def abandon(self) -> None:
         """Give every job back that is not being delivered, at once: for when nothing is computed here any more."""

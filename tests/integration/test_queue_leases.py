@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.jobs.connection import call, connect
-from app.jobs.job import Job, JobState
+from app.jobs.job import PRIORITIES, Job, JobState
 from app.jobs.keys import GROUP, Keys
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from tests.support.jobs import SHORT_LEASE_MS, make_job, open_queue, until
@@ -140,7 +140,7 @@ async def test_answer_lost_on_the_way_is_given_again_and_not_counted(redis_url: 
         await queue.ensure()
         job = await submit(queue)
         # The same call as a claim makes, with its answer thrown away.
-        await queue._scripts.claim("ada", queue._claimer.instance, 1, 0, ())
+        await queue._scripts.claim("ada", queue._claimer.instance, 1, 0, (), PRIORITIES)
         assert (await queue.get(job.id)).state is JobState.RUNNING
         claim = await take(queue, "ada")
         assert claim.fence == 2
@@ -258,6 +258,45 @@ async def test_interactive_goes_first_but_batch_never_starves(redis_url: str, na
     assert one_by_one == ["interactive"] * 7 + ["batch"]
     assert at_once[:8] == ["interactive"] * 7 + ["batch"]
     assert sorted(at_once) == ["batch"] * 3 + ["interactive"] * 13
+
+
+async def test_interactive_jobs_can_be_claimed_alone(queues: tuple[JobQueue, JobQueue]) -> None:
+    queue = queues[0]
+    alone = ("interactive",)
+    batches = [await submit(queue, "batch") for _ in range(3)]
+    assert await queue.claim("ada", 9, 0, alone) == []
+    waiting = asyncio.create_task(queue.claim("ada", 9, 60_000, alone))
+    job = await submit(queues[1])
+    (claim,) = await asyncio.wait_for(waiting, 30.0)  # wakes for it, and the batch jobs do not keep it awake
+    assert claim.job.id == job.id
+    assert (await queue.depth())["batch"] == 3
+    assert [claim.job.id for claim in await queue.claim("ada", 9, 0)] == [job.id for job in batches]
+    for odd in ((), ("urgent",), ("interactive", "urgent")):
+        with pytest.raises(ValueError, match="priorities are"):
+            await queue.claim("ada", 1, 0, odd)
+
+
+async def test_batch_jobs_of_a_lost_worker_wait_for_who_wants_batch_jobs(
+    hasty_queues: tuple[JobQueue, JobQueue],
+) -> None:
+    jobs = {priority: await submit(hasty_queues[0], priority) for priority in ("batch", "interactive")}
+    assert len(await hasty_queues[0].claim("ada", 2, 0)) == 2
+    taken = await hasty_queues[1].claim("bob", 9, 10_000, ("interactive",))
+    assert [claim.job.id for claim in taken] == [jobs["interactive"].id]
+    again = await hasty_queues[1].claim("bob", 9, 10_000, ("batch",))
+    assert [claim.job.id for claim in again] == [jobs["batch"].id]
+
+
+async def test_jobs_claimed_alone_do_not_take_the_turn_of_batch_jobs(redis_url: str, namespace: str) -> None:
+    async with open_queue(redis_url, namespace, QueuePolicy(lease_ms=60_000, batch_every=2)) as queue:
+        for priority in ("batch",) * 3 + ("interactive",) * 9:
+            await submit(queue, priority)
+        seen = []
+        for _ in range(3):  # one for each, and one alone every time before the turn of batch jobs comes
+            seen.append((await queue.claim("ada", 1, 0))[0].priority)
+            assert [claim.priority for claim in await queue.claim("ada", 1, 0, ("interactive",))] == ["interactive"]
+            seen.append((await queue.claim("ada", 1, 0))[0].priority)
+    assert seen == ["interactive", "batch"] * 3
 
 
 async def test_lag_of_the_group_stays_readable_for_the_autoscaler(

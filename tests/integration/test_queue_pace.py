@@ -7,7 +7,9 @@ import time
 import pytest
 
 from app.errors import QueueFullError
+from app.jobs.batch import BatchEntry, new_batch_id
 from app.jobs.connection import call, connect
+from app.jobs.job import RestoreOptions
 from app.jobs.keys import Keys
 from app.jobs.pace import LONGEST_S, Pace
 from app.jobs.queue import JobQueue, QueuePolicy
@@ -46,6 +48,24 @@ async def test_pace_is_of_ends_while_others_waited(redis_url: str, namespace: st
         await queue.cancel((await queue.submit(make_job(), b"photo")).id)  # never ran
         assert await call(redis, "HMGET", name, "ends", "busy_ms") == before
         assert (await queue.get(job.id)).state.is_terminal
+        await redis.aclose()
+
+
+async def test_refused_batches_are_told_when_there_will_be_room(redis_url: str, namespace: str) -> None:
+    policy = QueuePolicy(lease_ms=LONG_LEASE_MS, max_waiting_entries=4)
+    entry = BatchEntry(RestoreOptions(), "https://a.example/")
+    async with open_queue(redis_url, namespace, policy) as queue:
+        redis = connect(redis_url)
+        await queue.batches.create(new_batch_id(), "default", 1, [entry] * 3)
+        with pytest.raises(QueueFullError) as unknown:
+            await queue.batches.create(new_batch_id(), "default", 1, [entry] * 2)
+        assert unknown.value.retry_after_s == QueueFullError.default_retry_after_s
+        fields = ("ends", "10", "busy_ms", "70000", "at_ms", "0", "waited", "0")
+        await call(redis, "HSET", Keys(namespace).pace, *fields)
+        for size, retry_after_s in ((2, 7), (4, 21)):  # one of those that wait must go, or three
+            with pytest.raises(QueueFullError, match="3 photos of batches") as known:
+                await queue.batches.create(new_batch_id(), "default", 1, [entry] * size)
+            assert known.value.retry_after_s == retry_after_s
         await redis.aclose()
 
 

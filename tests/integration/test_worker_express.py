@@ -64,30 +64,55 @@ async def until_full(loop: WorkerLoop, held: int) -> None:
     await until(is_full, WAIT_S)
 
 
+async def restore_smalls(queue: JobQueue) -> None:
+    for n in range(2):
+        small = await queue.submit(photo_job(*SMALL, seed=n), noise_png(*SMALL, n))
+        assert (await queue.wait(small.id, WAIT_S)).state is JobState.SUCCEEDED
+
+
 async def cancel(queue: JobQueue, jobs: list[Job]) -> None:
     for job in jobs:
         await queue.cancel(job.id)
 
 
 @pytest.mark.parametrize("larges", [3, 8])
-@pytest.mark.parametrize("priority", ["interactive", "batch"])
 async def test_thumbnails_are_done_while_eight_large_photos_wait_or_run(
-    redis_url: str, namespace: str, runner: Runner, monkeypatch: pytest.MonkeyPatch, priority: str, larges: int
+    redis_url: str, namespace: str, runner: Runner, monkeypatch: pytest.MonkeyPatch, larges: int
 ) -> None:
     """With memory for three of them, and with memory for all of them, where places are scarce."""
     leave_memory_for(runner, monkeypatch, larges)
     async with open_queue(redis_url, namespace, POLICY) as queue:
-        large = await submit_large(queue, 8, priority)
+        large = await submit_large(queue, 8)
         async with working(queue, runner, LOOP) as loop:
             await until_full(loop, 8)
-            for n in range(2):
-                small = await queue.submit(photo_job(*SMALL, seed=n), noise_png(*SMALL, n))
-                assert (await queue.wait(small.id, WAIT_S)).state is JobState.SUCCEEDED
+            await restore_smalls(queue)
             for job in large:
                 now = await queue.get(job.id)
                 assert now.state is JobState.RUNNING
                 assert now.step < 100
             await cancel(queue, large)
+
+
+@pytest.mark.parametrize("larges", [3, 8])
+async def test_interactive_photos_are_found_behind_a_flood_of_batch_jobs(
+    redis_url: str, namespace: str, runner: Runner, monkeypatch: pytest.MonkeyPatch, larges: int
+) -> None:
+    """A worker full of them takes no more, however many wait: the places beyond are for jobs somebody waits for."""
+    leave_memory_for(runner, monkeypatch, larges)
+    async with open_queue(redis_url, namespace, POLICY) as queue:
+        flood = await submit_large(queue, 20, "batch")
+        async with working(queue, runner, LOOP) as loop:
+            await until_full(loop, 6)
+            await restore_smalls(queue)
+            large = await submit_large(queue, 1)  # may have to wait for memory, but not in the queue
+
+            async def is_found() -> bool:
+                return large[0].id in loop._bench.held
+
+            await until(is_found, WAIT_S)
+            waiting = [job for job in flood if (await queue.get(job.id)).state is JobState.QUEUED]
+            assert len(waiting) == 14, "no batch job ended and none was taken beyond the worker's places"
+            await cancel(queue, waiting + flood + large)
 
 
 async def test_second_worker_gets_what_the_first_one_could_not_begin(

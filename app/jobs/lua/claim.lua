@@ -1,15 +1,20 @@
 -- Takes up to `limit` jobs for a worker: first those whose lease ran out, then new ones.
--- Args: worker, instance, limit, tick, batch_every, then entry ids that the process holds.
+-- Args: worker, instance, limit, tick, batch_every, wanted priorities (with commas between), then entry ids that the
+-- process holds.
 -- Gives {claims, last id of the interactive stream, last id of the batch stream}; a claim is
 -- {priority, entry, fence, age in ms, flat record}.
 local worker, owner = arg(1), arg(1) .. "/" .. arg(2)
 local limit, tick, batch_every = tonumber(arg(3)), tonumber(arg(4)), tonumber(arg(5))
 local held, held_count = {}, 0
-for i = 13, #ARGV do
+for i = 14, #ARGV do
   held[ARGV[i]] = true
   held_count = held_count + 1
 end
 local claims = {}
+
+local function is_wanted(priority)
+  return string.find("," .. arg(6) .. ",", "," .. priority .. ",", 1, true) ~= nil
+end
 
 local function last_id(stream)
   local info = redis.call("XINFO", "STREAM", stream)
@@ -62,6 +67,9 @@ local function retake(priority, entry, is_lost_answer)
 end
 
 local function reclaim(priority)
+  if not is_wanted(priority) then
+    return
+  end
   local stream = STREAM[priority]
   -- Pending for this name but unknown to the process: from before a restart, or from an answer that got lost.
   for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "-", "+", held_count + limit, worker)) do
@@ -85,6 +93,9 @@ local function reclaim(priority)
 end
 
 local function read_new(priority)
+  if not is_wanted(priority) then
+    return false
+  end
   local reply = redis.call("XREADGROUP", "GROUP", GROUP, worker, "COUNT", 1, "STREAMS", STREAM[priority], ">")
   if not reply then
     return false

@@ -16,6 +16,7 @@ from app.worker.threads import PHOTO_THREADS, Threads
 from tests.support.workers import only, photo_job, tiny_runner
 
 LARGE, SMALL = (6000, 4000), (512, 512)
+SEARCH = Ask(1, is_search=True, priorities=("interactive",))
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +91,27 @@ def test_memory_of_what_has_not_begun_is_planned(desk: Desk) -> None:
     desk.hold(1, Phase.CLAIMED)  # of 24 megapixels: as much as two of usual size
     assert desk.intake.ask().jobs == 1
     desk.hold(1, Phase.RUNNING, USUAL_SIZE)
-    assert desk.intake.ask() == Ask(1, is_search=True)
+    assert desk.intake.ask() == Ask(1, is_search=True)  # of any priority: there are places
 
 
 @pytest.mark.parametrize("priority", ["interactive", "batch"])
 def test_express_jobs_are_looked_for_when_large_photos_have_their_places(desk: Desk, priority: str) -> None:
     desk.hold(6, Phase.RUNNING, priority=priority)
-    assert desk.intake.ask() == Ask(1, is_search=True)
-    desk.hold(2, Phase.CLAIMED, priority=priority)  # found instead
-    assert desk.intake.ask() == Ask(1, is_search=True)
-    desk.hold(2, Phase.CLAIMED, priority=priority)
+    assert desk.intake.ask() == SEARCH
+    desk.hold(2, Phase.CLAIMED)  # found instead
+    assert desk.intake.ask() == SEARCH
+    desk.hold(2, Phase.CLAIMED)
     assert desk.intake.ask() == Ask(0)
+
+
+def test_batch_jobs_are_looked_for_as_long_as_memory_alone_is_scarce(desk: Desk) -> None:
+    desk.memory(0.5, 100)
+    desk.hold(5, Phase.RUNNING, SMALL, priority="batch")
+    assert desk.intake.ask() == Ask(1, is_search=True)  # another small one may fit
+    desk.hold(1, Phase.CLAIMED, priority="batch")
+    assert desk.intake.ask() == SEARCH
+    desk.hold(1, Phase.RUNNING, SMALL)  # in the reserve: it takes nothing from those of batches
+    assert desk.intake.ask() == SEARCH
 
 
 def test_express_jobs_are_looked_for_when_large_photos_have_the_memory(desk: Desk) -> None:
@@ -108,7 +119,7 @@ def test_express_jobs_are_looked_for_when_large_photos_have_the_memory(desk: Des
     desk.hold(3, Phase.RUNNING)
     desk.hold(1, Phase.WAITING)
     desk.hold(4, Phase.CLAIMED)
-    assert desk.intake.ask() == Ask(1, is_search=True)
+    assert desk.intake.ask() == SEARCH
 
 
 def test_one_express_job_is_looked_for_at_a_time(desk: Desk) -> None:
@@ -126,12 +137,22 @@ def test_nothing_is_looked_for_that_could_not_begin(desk: Desk) -> None:
 def test_uploads_that_wait_are_bounded_in_bytes(desk: Desk) -> None:
     desk.hold(6, Phase.RUNNING)
     desk.intake.pixels = Pool(1000)
-    desk.hold(1, Phase.CLAIMED, upload=500)
-    assert desk.intake.ask() == Ask(1, is_search=True)
+    desk.hold(1, Phase.CLAIMED, upload=250)
+    assert desk.intake.ask() == SEARCH
     desk.hold(1, Phase.CLAIMED, upload=1)
     assert desk.intake.ask() == Ask(0)
 
 
+def test_uploads_of_batches_that_wait_keep_no_interactive_ones_away(desk: Desk) -> None:
+    desk.memory(0.5, 100)
+    desk.hold(1, Phase.RUNNING, SMALL, priority="batch")
+    desk.intake.pixels = Pool(1000)
+    desk.hold(1, Phase.CLAIMED, priority="batch", upload=250)
+    assert desk.intake.ask() == Ask(1, is_search=True)
+    desk.hold(1, Phase.CLAIMED, priority="batch", upload=1)
+    assert desk.intake.ask() == SEARCH
+
+
 def test_small_photos_of_batches_are_not_express(desk: Desk) -> None:
     desk.hold(6, Phase.RUNNING, SMALL, priority="batch")
-    assert desk.intake.ask() == Ask(1, is_search=True)
+    assert desk.intake.ask() == SEARCH
