@@ -1,4 +1,4 @@
-"""`vlmir jobs ls|get|cancel|watch`: the jobs of a running service."""
+"""`vlmir jobs ls|get|watch|cancel|purge`: the jobs of a running service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.exit_codes import EXIT_FAILED
 if TYPE_CHECKING:
     from app.client import Event, RemoteJob
 
-app = typer.Typer(help="Look at, follow and cancel the jobs of a running service.", no_args_is_help=True)
+app = typer.Typer(help="Look at, follow, cancel and delete the jobs of a running service.", no_args_is_help=True)
 
 Server = Annotated[str, typer.Option(help="Address of the service.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document per line, as the service gives it.")]
@@ -85,6 +85,28 @@ def cancel(
             job = client.cancel(job_id)
             asked = job.document.get("cancel_requested") and not job.state.is_terminal
             typer.echo(f"{job.id}  {job.state.value}{', will stop' if asked else ''}")
+
+
+@app.command()
+def purge(
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of the jobs.")],
+    server: Server = LOCAL,
+    api_key: ApiKeyOption = None,
+) -> None:
+    """Delete all that is kept of jobs now: photo, result, record, events. One that has not ended is canceled.
+
+    Exit code 1 when a job was not there; the others are deleted all the same.
+    """
+    from app.client import VlmirClient
+
+    is_any_missing = False
+    with stop_on_service_error(), VlmirClient(server, api_key=api_key) as client:
+        for job_id in jobs:
+            is_deleted = client.purge(job_id)
+            is_any_missing |= not is_deleted
+            typer.echo(f"{job_id}  {'deleted' if is_deleted else 'not found'}")
+    if is_any_missing:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

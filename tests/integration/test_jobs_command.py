@@ -41,6 +41,10 @@ def test_jobs_are_listed_shown_and_canceled(redis_url: str, namespace: str) -> N
         watched = vlmir("watch", first.id, "--server", url)
         assert watched.exit_code == EXIT_FAILED
         assert [line.split()[1] for line in watched.output.splitlines()] == ["queued", "canceled"]
+        purged = vlmir("purge", first.id, "0" * 32, second.id, "--server", url)
+        assert purged.exit_code == EXIT_FAILED
+        assert [line.split(maxsplit=1)[1] for line in purged.output.splitlines()] == ["deleted", "not found", "deleted"]
+        assert vlmir("ls", "--json", "--server", url).output == ""
         missing = vlmir("get", "0" * 32, "--server", url)
         assert (missing.exit_code, "No job has the id" in missing.output) == (EXIT_FAILED, True)
 
