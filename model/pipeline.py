@@ -289,7 +289,8 @@ class Restorer:
         bucket = bucket_tiles(len(items))
         padded = [*items, *([items[-1]] * (bucket - len(items)))]
         predictions = self.forward(TileBatch.gather(padded), full_precision=full_precision)
-        is_finite = torch.isfinite(predictions).flatten(1).all(1)
+        # one value that is not finite makes the sum so, without a mask of every value in memory
+        is_finite = torch.isfinite(predictions.sum((1, 2, 3), dtype=torch.float32))
         if self.checks_later and not full_precision:
             predictions = predictions.where(is_finite[:, None, None, None], 0)
             for (state, index), prediction, flag in zip(items, predictions, is_finite, strict=False):
