@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.allocator import keep_freed_memory
-from app.commands import demo, describe, elsewhere, jobs, keys, restore, roles
+from app.commands import batch, demo, describe, elsewhere, jobs, keys, restore, roles
 from app.exit_codes import EXIT_UNUSABLE
 
 _OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
@@ -33,6 +33,7 @@ app.command("serve")(roles.serve)
 app.command("api")(roles.api)
 app.command("worker")(roles.worker)
 app.command("restore")(restore.restore)
+app.command("batch")(batch.batch)
 app.command("analyze")(describe.analyze)
 app.command("models")(describe.models)
 app.add_typer(jobs.app, name="jobs")

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -41,7 +41,13 @@ def work(claim: Claim) -> bytes | Exception:
 
 
 @contextlib.contextmanager
-def serving(redis_url: str, namespace: str, *, with_worker: bool = True) -> Iterator[str]:
+def serving(
+    redis_url: str,
+    namespace: str,
+    *,
+    with_worker: bool = True,
+    worker: Callable[[Claim], bytes | Exception] = work,
+) -> Iterator[str]:
     """A server on a free port in a thread of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(api_settings(redis_url, namespace))
@@ -52,7 +58,7 @@ def serving(redis_url: str, namespace: str, *, with_worker: bool = True) -> Iter
             await server.serve(sockets=[listener])
             return
         queue = JobQueue.from_url(redis_url, namespace)
-        async with working(queue, work):
+        async with working(queue, worker):
             await server.serve(sockets=[listener])
         await queue.close()
 
