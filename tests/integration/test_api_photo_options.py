@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from app.fetch.fetcher import ImageFetcher
-from app.images import read_settings
+from app.images import ImageLimits, decode, read_settings
 from app.jobs.queue import Claim
 from app.worker.local import restore_locally
 from tests.support import sample_photos as samples
@@ -91,6 +93,30 @@ async def test_entries_of_a_batch_choose_each_for_itself(redis_url: str, namespa
         body["options"] = {"quality_factor": 101}
         refused = await client.post("/restore/batch", json=body)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "quality_factor")
+
+
+async def test_depth_transparency_and_profile_come_through(redis_url: str, namespace: str, runner: Runner) -> None:
+    samples16 = samples.pixels(48, 32, 4, depth=16)
+    deep = samples.png16(samples16)
+    profile = samples.srgb_profile()
+    chunk = samples.chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(profile))
+    start = len(b"\x89PNG\r\n\x1a\n") + 25  # behind the header chunk
+    photo = deep[:start] + chunk + deep[start:]
+    wait = {"Prefer": "wait=20"}
+    async with (
+        running_api(api_settings(redis_url, namespace)) as (client, services),
+        working(services.queue, restoring(runner)),
+    ):
+        same = await client.post("/restore?steps=1&photo_metadata=strip", content=photo, headers=wait)
+        tiff = await client.post("/restore?steps=1&format=tiff&quality_factor=10", content=photo, headers=wait)
+        webp = await client.post("/restore?steps=1&format=webp", content=photo, headers=wait)
+    for answer, kind, depth in ((same, "png", np.uint16), (tiff, "tiff", np.uint16), (webp, "webp", np.uint8)):
+        assert answer.headers["content-type"] == f"image/{kind}"
+        result = decode(answer.content, ImageLimits())
+        assert (result.format, result.rgb.dtype, result.icc) == (kind, depth, profile)
+        assert result.alpha is not None
+        assert np.array_equal(result.alpha, samples16[..., 3] if depth is np.uint16 else samples16[..., 3] // 257)
+    assert len(np.unique(decode(same.content, ImageLimits()).rgb & 255)) > 100  # the low bytes too are pixels
 
 
 async def until_done(client: httpx.AsyncClient, path: str) -> None:
