@@ -16,6 +16,7 @@ import uvicorn
 from app.api.app import create_app
 from app.api.deps import Services
 from app.api.server import ApiServer
+from app.fetch.fetcher import ImageFetcher
 from app.settings import Settings
 
 
@@ -37,10 +38,12 @@ class LiveApi:
 
 
 @contextlib.asynccontextmanager
-async def live_api(settings: Settings, graceful_stop_s: int = 5) -> AsyncIterator[LiveApi]:
+async def live_api(
+    settings: Settings, graceful_stop_s: int = 5, fetcher: ImageFetcher | None = None
+) -> AsyncIterator[LiveApi]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    app = create_app(settings)
+    app = create_app(settings, fetcher)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=graceful_stop_s)
     server = ApiServer(config, app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
