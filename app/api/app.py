@@ -20,7 +20,7 @@ from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
 from app.api.openapi import describe_errors_as_problems
 from app.api.problems import add_problem_handlers
-from app.api.routes import batch, deliveries, events, health, jobs, models, page, restore
+from app.api.routes import analyze, batch, deliveries, events, health, jobs, models, page, restore
 from app.api.schemas import job_model_under
 from app.api.webhook_docs import describe_webhooks
 from app.errors import QueueUnavailableError
@@ -92,7 +92,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
     app.add_middleware(RequestEnvelope)  # the last one is the outermost
     if origins := parse_origins(settings.cors_origins):
         app.add_middleware(CorsMiddleware, origins=origins)
-    for routes in (restore, batch, jobs, events, deliveries, models, health, page):
+    for routes in (restore, analyze, batch, jobs, events, deliveries, models, health, page):
         app.include_router(routes.router)
     describe_webhooks(app)
     return app

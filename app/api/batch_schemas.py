@@ -36,6 +36,7 @@ class BatchLinksModel(BaseModel):
 
     self: str
     entries: str
+    analyses: str = Field(description="What was seen, of photos that were to be looked at only.")
     cancel: str = Field(description="Send DELETE here.")
 
 
@@ -84,7 +85,7 @@ def batch_model(request: Request, batch: Batch) -> BatchModel:
         cancel_requested=batch.cancel_requested,
         errors=[_entry_model(request, entry) for entry in refused[:MOST_ERRORS]],
         created_at=moment(batch.created_ms),
-        links=BatchLinksModel(self=path, entries=f"{path}/entries", cancel=path),
+        links=BatchLinksModel(self=path, entries=f"{path}/entries", analyses=f"{path}/analyses", cancel=path),
     )
 
 

@@ -57,8 +57,11 @@ _BATCH = (*_BODY, *_OUTPUT, *_OPTIONS, *_KEY, *_WRITES, "queue_full", "batch_not
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "POST /restore": (*_SUBMISSION, "invalid_mask"),
     "POST /restore/batch": _BATCH,
+    "POST /analyze": _SUBMISSION,
+    "POST /analyze/batch": _BATCH,
     "GET /batches/{batch_id}": ("batch_not_found", *_QUEUE),
     "GET /batches/{batch_id}/entries": ("batch_not_found", "invalid_option", *_QUEUE),
+    "GET /batches/{batch_id}/analyses": ("batch_not_found", "invalid_option", *_STORE),
     "DELETE /batches/{batch_id}": ("batch_not_found", *_WRITES),
     "GET /jobs": ("invalid_option", *_QUEUE),
     "GET /jobs/{job_id}": ("job_not_found", *_QUEUE),

@@ -73,11 +73,12 @@ def failure_status(error_code: str | None) -> int:
 def result_headers(job: Job) -> dict[str, str]:
     """Give the headers that describe a result; it never changes, so that the job's attempt names it."""
     extension = _EXTENSIONS.get(job.result_media_type or "", "bin")
+    name = f"restored-{job.id[:8]}.{extension}" if job.options.task is None else f"{job.options.task}-{job.id[:8]}.json"
     left_s = 0 if job.expires_ms is None else max(0, job.expires_ms // 1000 - int(time.time()))
     return {
         "ETag": f'"{job.id}-{job.attempt}"',
         "Cache-Control": f"private, max-age={left_s}, immutable",
-        "Content-Disposition": f'inline; filename="restored-{job.id[:8]}.{extension}"',
+        "Content-Disposition": f'inline; filename="{name}"',
         "X-Job-Id": job.id,
     }
 

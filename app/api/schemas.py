@@ -107,6 +107,7 @@ class JobModel(BaseModel):
 
     id: str
     state: JobState
+    task: str = Field(description="restore or analyze (look at the photo only).")
     priority: str = Field(description="interactive or batch.")
     position: int | None = Field(
         description="Place in the queue, 1 for the next; null when it does not wait or was not looked up."
@@ -160,6 +161,7 @@ def job_model_under(prefix: str, job: Job, position: int | None = None) -> JobMo
     return JobModel(
         id=job.id,
         state=job.state,
+        task=job.options.task or "restore",
         priority=job.priority,
         position=position,
         step=job.step,

@@ -1,6 +1,7 @@
 """A client of the service: photos in, restored photos out, problem documents as the service's own errors."""
 
 from app.client.aio import AsyncVlmirClient
+from app.client.analyses import RemoteAnalysis
 from app.client.documents import Event, JobsPage, RemoteJob
 from app.client.errors import RemoteError, ServiceUnreachableError, WaitTimeoutError, error_of
 from app.client.retries import Retries
@@ -11,6 +12,7 @@ __all__ = [
     "AsyncVlmirClient",
     "Event",
     "JobsPage",
+    "RemoteAnalysis",
     "RemoteError",
     "RemoteJob",
     "Retries",

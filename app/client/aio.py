@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from app.client.analyzing import AsyncAnalyses
 from app.client.documents import EndOfEvents, Event, EventLog, EventParser, JobsPage, RemoteJob
 from app.client.errors import WaitTimeoutError, error_of, failure_of, unreachable
 from app.client.requests import (
@@ -34,7 +35,7 @@ from app.errors import JobNotFoundError, ServiceError
 from app.jobs.job import JobState
 
 
-class AsyncVlmirClient:
+class AsyncVlmirClient(AsyncAnalyses):
     """Talks to one service. Use it as an asynchronous context manager, or call `close`.
 
     Every method raises `ServiceUnreachableError` when nothing answers, and the `ServiceError` that belongs to the code

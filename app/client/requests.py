@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -40,7 +40,7 @@ class Request:
     path: httpx.URL | str
     params: Mapping[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
-    files: Mapping[str, tuple[str, bytes]] | None = None
+    files: Mapping[str, tuple[str, bytes]] | Sequence[tuple[str, tuple[str, bytes]]] | None = None
     data: Mapping[str, str] | None = None
 
     @property
@@ -76,9 +76,13 @@ def submission(photo: bytes, mask: bytes | None, idempotency_key: str | None, op
     files = {"image": ("image", photo)}
     if mask is not None:
         files["mask"] = ("mask", mask)
-    data = {name: _field_of(value) for name, value in options.items() if value is not None}
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    return Request("POST", "restore", headers=headers, files=files, data=data)
+    return Request("POST", "restore", headers=headers, files=files, data=fields_of(options))
+
+
+def fields_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Give options as fields of a form; those that are None are left to the service."""
+    return {name: _field_of(value) for name, value in options.items() if value is not None}
 
 
 def page_request(

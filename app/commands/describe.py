@@ -19,37 +19,53 @@ def analyze(
     photo: Annotated[Path, typer.Argument(metavar="IN", exists=True, dir_okay=False, help="Photo to look at.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     caption: Annotated[str | None, typer.Option(help="What the photo shows [default: found out].")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a folder with one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model, or (without --server) a folder with one.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Have this running service look at it; it knows how long it takes."),
+    ] = None,
+    api_key: ApiKeyOption = None,
 ) -> None:
-    """Describe a photo and name its damage, without restoring it."""
-    from app.commands.roles import load_settings
-    from app.worker.__main__ import make_runner
-
+    """Describe a photo, name its damage and say what restoring it would take, without doing it."""
     with stop_on_service_error():
-        runner = make_runner(load_settings(), model)
-        runner.load()
-        decoded = runner.decode(photo.read_bytes(), None)
-        caption, findings = runner.analyze(decoded, caption)
-    findings = tuple(sorted(findings, key=lambda item: -item.probability))
+        data = photo.read_bytes()
+        if server is None:
+            report = _analyze_here(data, caption, model)
+        else:
+            from app.client import VlmirClient
+
+            with VlmirClient(server, api_key=api_key) as client:
+                report = dict(client.analyze(data, caption=caption, model=model).document)
+    report = {"file": str(photo), **report}
     if as_json:
-        report = {
-            "file": str(photo),
-            "width": decoded.photo.width,
-            "height": decoded.photo.height,
-            "model": runner.name,
-            "caption": caption,
-            "degradations": [
-                {"kind": item.kind, "probability": round(item.probability, 4), "severity": round(item.severity, 4)}
-                for item in findings
-            ],
-        }
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
-        return
-    typer.echo(f"{photo}: {decoded.photo.width} x {decoded.photo.height} pixels")
+    else:
+        _show_analysis(report)
+
+
+def _analyze_here(data: bytes, caption: str | None, model: str | None) -> dict[str, Any]:
+    from app.commands.roles import load_settings
+    from app.jobs.job import RestoreOptions
+    from app.worker.__main__ import make_runner
+    from app.worker.analysis import complete
+
+    runner = make_runner(load_settings(), model)
+    runner.load()
+    return complete(runner.analyze("local", runner.decode(data, None), RestoreOptions(caption=caption)))
+
+
+def _show_analysis(report: dict[str, Any]) -> None:
+    typer.echo(f"{report['file']}: {report['width']} x {report['height']} pixels")
+    caption = report["caption"]
     typer.echo(f"caption: {caption if caption is not None else 'none, the model writes no captions'}")
     typer.echo(f"{'kind':<12}{'probability':>12}{'severity':>10}")
-    for item in findings:
-        typer.echo(f"{item.kind:<12}{item.probability:>12.2f}{item.severity:>10.2f}")
+    for item in sorted(report["degradations"], key=lambda item: -item["probability"]):
+        typer.echo(f"{item['kind']:<12}{item['probability']:>12.2f}{item['severity']:>10.2f}")
+    scores, suggestion, seconds = report["scores"], report["suggestion"], report["estimated_s"]
+    typer.echo(f"blur {scores['blur']:.2f} (0 sharp, 1 blurred), noise {scores['noise']:.1f} of 255")
+    takes = "" if seconds is None else f", about {seconds:.1f} s"
+    what = f"quality {suggestion['quality']}, {suggestion['steps']} step(s){takes}"
+    typer.echo(f"suggestion: {what}" if suggestion["restore"] else f"suggestion: leave it as it is (else {what})")
 
 
 def models(

@@ -22,6 +22,7 @@ from app.api.idempotency import entry_parts, fingerprint, read_key, submission_p
 from app.api.options import openapi_headers, openapi_parameters
 from app.api.outputs import check_outputs
 from app.api.problems import MEDIA_TYPE, Problem
+from app.api.task import RESTORATION, Task
 from app.api.upload import parse_photos, read_json
 from app.api.webhook_options import check_webhook
 from app.errors import BatchNotFoundError, InvalidRequestError, UnsupportedMediaTypeError
@@ -70,13 +71,18 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _PROBLEM | {"description": "
 )
 async def restore_batch(request: Request, services: ServicesDep, tenant: TenantDep) -> Response:
     """Accept many photos at once. They become jobs little by little; one that is refused does not harm the others."""
+    return await accept_batch(request, services, tenant, RESTORATION)
+
+
+async def accept_batch(request: Request, services: Services, tenant: str, task: Task) -> Response:
+    """Accept many photos for a task and answer with their batch."""
     key = read_key(request.headers.getlist("idempotency-key"))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     with services.batch_uploads.share() as share:
         if kind == "application/json":
-            batch, is_new = await _accept_references(request, services, tenant, key, share)
+            batch, is_new = await _accept_references(request, services, tenant, task, key, share)
         elif kind == "multipart/form-data":
-            batch, is_new = await _accept_photos(request, services, tenant, key, share)
+            batch, is_new = await _accept_photos(request, services, tenant, task, key, share)
         else:
             raise UnsupportedMediaTypeError(
                 f"The content type is {kind[:64]!r}. Send application/json with `entries`, or a multipart/form-data "
@@ -90,19 +96,21 @@ async def restore_batch(request: Request, services: ServicesDep, tenant: TenantD
 
 
 async def _accept_references(
-    request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
+    request: Request, services: Services, tenant: str, task: Task, key: str | None, share: UploadShare
 ) -> tuple[Batch, bool]:
     settings, batches = services.settings, services.queue.batches
     body = await read_json(request, _MAX_JSON_BYTES, share, settings.upload_timeout_s)
     query, most = request.query_params.multi_items(), settings.max_batch_entries
     # In a thread, as all that takes long for large batches: this loop answers everybody.
+    await to_thread.run_sync(task.check_entries, body, query)
     entries = await to_thread.run_sync(parse_entries, body, query, services.model_names, most)
+    entries = task.of_entries(entries)
     for index, entry in enumerate(entries):
         check_webhook(entry.webhook, services.fetcher.pinned, f"entries[{index}].webhook")
     check_outputs(services.buckets, tenant, [entry.options for entry in entries])
     use = None
     if key is not None:
-        asked = await to_thread.run_sync(fingerprint, "/restore/batch", [entry_parts(entry) for entry in entries])
+        asked = await to_thread.run_sync(fingerprint, f"{task.route}/batch", [entry_parts(entry) for entry in entries])
         use = KeyUse.of(tenant, key, asked)
     async with services.queue.idempotency.held(use) as earlier:
         if earlier is not None:
@@ -115,7 +123,7 @@ async def _accept_references(
 
 
 async def _accept_photos(
-    request: Request, services: Services, tenant: str, key: str | None, share: UploadShare
+    request: Request, services: Services, tenant: str, task: Task, key: str | None, share: UploadShare
 ) -> tuple[Batch, bool]:
     settings, batches = services.settings, services.queue.batches
     most = settings.max_batch_entries
@@ -123,13 +131,15 @@ async def _accept_photos(
     async with parse_photos(request, *limits, share, settings.upload_timeout_s) as (photos, fields):
         if not photos:
             raise InvalidRequestError(f"The form has no file `image`. Send 1 to {most} photos in fields of that name.")
-        wanted = parse_shared(request.query_params.multi_items(), fields, services.model_names)
+        query = request.query_params.multi_items()
+        task.check_fields(query, fields)
+        wanted = task.of_submission(parse_shared(query, fields, services.model_names))
         check_webhook(wanted.webhook, services.fetcher.pinned)
         check_outputs(services.buckets, tenant, [wanted.options] * len(photos))
         use = None
         if key is not None:
             digests = [await to_thread.run_sync(_digest, photo.file) for photo in photos]
-            use = KeyUse.of(tenant, key, fingerprint("/restore/batch", submission_parts(wanted), digests))
+            use = KeyUse.of(tenant, key, fingerprint(f"{task.route}/batch", submission_parts(wanted), digests))
         async with services.queue.idempotency.held(use) as earlier:
             if earlier is not None:
                 return await batches.get(earlier), False
