@@ -115,9 +115,11 @@ async def test_interactive_photos_are_found_behind_a_flood_of_batch_jobs(
             await cancel(queue, waiting + flood + large)
 
 
+@pytest.mark.parametrize("flood", [0, 4])
 async def test_second_worker_gets_what_the_first_one_could_not_begin(
-    redis_url: str, namespace: str, runner: Runner, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, namespace: str, runner: Runner, monkeypatch: pytest.MonkeyPatch, flood: int
 ) -> None:
+    """However many jobs of batches wait in the queue: those are none that it should do first."""
     leave_memory_for(runner, monkeypatch, 1)
     other = tiny_runner()
     leave_memory_for(other, monkeypatch, 1)
@@ -126,13 +128,18 @@ async def test_second_worker_gets_what_the_first_one_could_not_begin(
         large = await submit_large(queue, 6, size=(300, 300))  # not done before the other worker is ready
         async with working(queue, runner, policy) as first:
             await until_full(first, 6)
+            batch = await submit_large(queue, flood, "batch", size=(300, 300))
             async with working(second, other, policy) as late:
+
+                async def has_some() -> bool:
+                    return any(job.id in late._bench.held for job in large)
 
                 async def has_begun_one() -> bool:
                     return any(held.step for held in late._bench.held.values())
 
+                await until(has_some, WAIT_S)
                 await until(has_begun_one, WAIT_S)
-                await cancel(queue, large)
+                await cancel(queue, large + batch)
 
 
 @pytest.mark.parametrize("is_encoding", [False, True])
