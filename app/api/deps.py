@@ -86,13 +86,14 @@ def make_services(
     return Services(settings, queue, limits, uploads, checks, streams, fetcher, access, batch_uploads, buckets)
 
 
-def get_services(request: Request) -> Services:
+# Both are asynchronous without need: FastAPI calls plain functions in threads, which costs more than they do.
+async def get_services(request: Request) -> Services:
     """Give the parts of the process that answers this request."""
     services: Services = request.app.state.services
     return services
 
 
-def get_tenant(request: Request) -> str:
+async def get_tenant(request: Request) -> str:
     """Give the tenant on whose behalf a request comes."""
     tenant: str = getattr(request.state, "tenant", DEFAULT_TENANT)
     return tenant

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.bench_api import accept, fuzz_api
 from app.commands.bench_events import events
 from app.commands.bench_fetch import ssrf
 from app.commands.bench_images import bombs, formats, fuzz_images
@@ -175,6 +176,8 @@ app.command()(formats)
 app.command()(fuzz_images)
 app.command()(bombs)
 app.command()(ssrf)
+app.command()(accept)
+app.command()(fuzz_api)
 
 
 def _trace(runner: Runner, sizes: list[tuple[int, int]], steps: int, path: Path) -> dict[str, float]:
