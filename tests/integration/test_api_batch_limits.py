@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.api import submit
 from app.api.routes import batch as batch_routes
-from app.api.routes import restore as restore_routes
 from app.errors import QueueUnavailableError
 from app.jobs import idempotency
 from app.jobs.connection import call
@@ -119,7 +119,7 @@ async def test_what_takes_long_runs_beside_the_loop(
 
     note(batch_routes, "parse_entries")
     note(batch_routes, "fingerprint")
-    note(restore_routes, "fingerprint")
+    note(submit, "fingerprint")
     digest = batch_routes._digest
     digested_in: list[int] = []
 
