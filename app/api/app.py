@@ -18,7 +18,7 @@ from app.api.cors import CorsMiddleware
 from app.api.deps import Services, make_services
 from app.api.feeder import BatchFeeder
 from app.api.middleware import RequestEnvelope
-from app.api.openapi import describe_errors_as_problems
+from app.api.openapi import complete_description
 from app.api.problems import add_problem_handlers
 from app.api.routes import analyze, batch, deliveries, events, health, jobs, models, page, restore
 from app.api.schemas import job_model_under
@@ -87,7 +87,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
         redoc_url=None,
     )
     add_problem_handlers(app)
-    describe_errors_as_problems(app)
+    complete_description(app, settings)
     app.add_middleware(AccessGate)
     app.add_middleware(RequestEnvelope)  # the last one is the outermost
     if origins := parse_origins(settings.cors_origins):

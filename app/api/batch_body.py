@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.api.options import Submission, check_model, openapi_form, openapi_object, parse_submission
+from app.api.option_docs import openapi_form, openapi_object
+from app.api.options import Submission, check_model, parse_submission
 from app.api.problems import ParametersError
 from app.api.upload import read_reference
 from app.errors import InvalidRequestError, UnknownModelError
@@ -86,6 +87,7 @@ def parse_shared(query: Any, fields: Any, models: tuple[str, ...]) -> Submission
 def openapi_batch(most: int) -> dict[str, Any]:
     """Describe the JSON object for the API's documentation."""
     entry = openapi_object()
+    entry["properties"]["priority"] = {"const": "batch"}
     shared = {name: schema for name, schema in entry["properties"].items() if name not in ("image_url", "mask_url")}
     url = entry["properties"]["image_url"]
     return {
@@ -94,7 +96,12 @@ def openapi_batch(most: int) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "entries": {"type": "array", "minItems": 1, "maxItems": most, "items": {"anyOf": [url, entry]}},
-            "options": {"type": "object", "additionalProperties": False, "properties": shared},
+            "options": {
+                "type": "object",
+                "additionalProperties": False,
+                "dependentRequired": entry["dependentRequired"],
+                "properties": shared,
+            },
         },
     }
 
@@ -104,5 +111,6 @@ def openapi_batch_form(most: int) -> dict[str, Any]:
     form = openapi_form()
     properties = dict(form["properties"])
     del properties["mask"]
+    properties["priority"] = {"const": "batch"}
     properties["image"] = {"type": "array", "minItems": 1, "maxItems": most, "items": properties["image"]}
-    return {"type": "object", "required": ["image"], "properties": properties}
+    return form | {"properties": properties}

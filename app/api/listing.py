@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -18,6 +16,7 @@ from app.jobs.directory import MAX_PAGE, JobFilter, JobPage
 from app.jobs.job import JobState
 
 _PLACE = re.compile(r"[0-9]{13}:[0-9a-f]{32}")
+_CURSOR_PATTERN = "^(3[0-9]){13}3a(3[0-9]|6[1-6]){32}$"  # such a place in hexadecimal digits
 
 
 def _split(value: Any) -> Any:
@@ -45,7 +44,10 @@ class JobQuery(BaseModel):
     created_until: AwareDatetime | None = Field(default=None, description="Only jobs accepted before this moment.")
     limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Most jobs of one page.")
     cursor: str | None = Field(
-        default=None, max_length=200, description="Where to go on: `next_cursor` of the page before, as it is."
+        default=None,
+        max_length=200,
+        description="Where to go on: `next_cursor` of the page before, as it is.",
+        json_schema_extra={"pattern": _CURSOR_PATTERN},
     )
 
     def as_filter(self, default_model: str) -> JobFilter:
@@ -97,7 +99,7 @@ def page_model(request: Request, query: JobQuery, page: JobPage) -> JobPageModel
 
 def encode_cursor(place: str) -> str:
     """Give a place in the listing as a word for callers, who must not read anything into it."""
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    return place.encode().hex()
 
 
 def decode_cursor(cursor: str) -> str:
@@ -107,8 +109,8 @@ def decode_cursor(cursor: str) -> str:
         ParametersError: It is none.
     """
     try:
-        place = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
+        place = bytes.fromhex(cursor).decode("ascii")
+    except ValueError:
         place = ""
     if not _PLACE.fullmatch(place):
         raise ParametersError([{"field": "cursor", "message": "is none of ours; give a `next_cursor` as it is"}])

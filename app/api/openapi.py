@@ -7,9 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.api.api_examples import add_examples
+from app.api.choices import describe_choices
 from app.api.error_catalogue import ErrorEntry, catalogue
 from app.api.operation_errors import StatusCode, errors_of
 from app.api.problems import MEDIA_TYPE
+from app.settings import Settings
 
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
@@ -20,8 +23,13 @@ _RETRY_AFTER = {
 }
 
 
-def describe_errors_as_problems(app: FastAPI) -> None:
-    """Make the description of an app tell every error of every operation, and nothing that is never sent."""
+def complete_description(app: FastAPI, settings: Settings) -> None:
+    """Make the description of an app tell every error of every operation, and nothing that is never sent or taken.
+
+    Args:
+        app: The app.
+        settings: What it takes: which models, and photos from where.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -29,6 +37,8 @@ def describe_errors_as_problems(app: FastAPI) -> None:
         schema = generate()
         if is_new:
             _correct(schema)
+            describe_choices(schema, settings)
+            add_examples(schema)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.json_text import dump_json, nesting_of, parse_json_object
 from app.api.problems import ParametersError
-from app.api.webhook_options import WebhookEvents, WebhookUrl, make_webhook, openapi_events
+from app.api.webhook_options import WebhookEvents, WebhookUrl, make_webhook
 from app.errors import InvalidRequestError, UnknownModelError
 from app.images import DEFAULT_QUALITY_FACTOR
 from app.jobs.job import KINDS, RestoreOptions, parse_kinds
@@ -264,68 +264,3 @@ def _explain(item: dict[str, Any]) -> dict[str, str]:
 def _shown(name: str) -> str:
     """Give a name as it may go into an answer: short, and without halves of characters."""
     return name[:64].encode("utf-8", "replace").decode()
-
-
-def openapi_parameters() -> list[dict[str, Any]]:
-    """Describe the options as query parameters for the API's documentation."""
-    properties = RestoreParameters.model_json_schema()["properties"]
-    return [
-        {"name": name, "in": "query", "required": False, "description": schema.pop("description", ""), "schema": schema}
-        for name, schema in properties.items()
-    ]
-
-
-def openapi_headers() -> list[dict[str, Any]]:
-    """Describe the headers of a submission for the API's documentation."""
-    return [
-        {
-            "name": "Prefer",
-            "in": "header",
-            "required": False,
-            "description": "`wait=N`: answer with the restored photo itself if it is ready within N seconds.",
-            "schema": {"type": "string"},
-        },
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "The same key and the same request again give the same job.",
-            "schema": {"type": "string", "pattern": r'^"[ !#-\[\]-~]{1,255}"$'},
-        },
-    ]
-
-
-def openapi_form() -> dict[str, Any]:
-    """Describe the multipart form for the API's documentation."""
-    schema = RestoreParameters.model_json_schema()
-    file = {"type": "string", "format": "binary", "contentMediaType": "image/*"}
-    return {
-        "type": "object",
-        "required": ["image"],
-        "properties": {
-            "image": {**file, "description": "The photo."},
-            "mask": {**file, "description": "Image of the same size: white where the photo is missing."},
-            **schema["properties"],
-        },
-    }
-
-
-def openapi_object() -> dict[str, Any]:
-    """Describe the JSON object with a photo's URL for the API's documentation."""
-    properties = RestoreParameters.model_json_schema()["properties"]
-    url = {"type": "string", "format": "uri", "pattern": "^(https?|s3|gs|az)://", "maxLength": 2048}
-    properties["metadata"] |= {"type": "object", "anyOf": [{"type": "object"}, {"type": "null"}]}
-    kinds = {"type": "array", "items": {"type": "string", "enum": list(KINDS)}}
-    properties["kinds"]["anyOf"] = [kinds, *properties["kinds"]["anyOf"]]
-    properties["webhook_events"]["anyOf"] = [openapi_events(), *properties["webhook_events"]["anyOf"]]
-    del properties["metadata"]["type"]
-    return {
-        "type": "object",
-        "required": ["image_url"],
-        "additionalProperties": False,
-        "properties": {
-            "image_url": {**url, "description": "Where the photo is: https at a public address, or an allowed bucket."},
-            "mask_url": {**url, "description": "Image of the same size: white where the photo is missing."},
-            **properties,
-        },
-    }

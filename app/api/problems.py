@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.access.errors import RateLimitedError
 from app.errors import (
@@ -31,6 +32,7 @@ logger = logging.getLogger("app.api")
 
 MEDIA_TYPE = "application/problem+json"
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Codes for what the web framework refuses by itself.
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large"}
 
@@ -161,13 +163,16 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed_methods(request))
         return problem_response(
             request,
             status=error.status_code,
             code=_HTTP_CODES.get(error.status_code, "invalid_request"),
             title=HTTPStatus(error.status_code).phrase,
-            detail=_http_detail(request, error),
-            headers=error.headers,
+            detail=_http_detail(request, error, headers),
+            headers=headers,
         )
 
     async def on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -189,10 +194,18 @@ def _explain(item: Mapping[str, Any]) -> dict[str, str]:
     return {"field": field[:64], "message": f"{item['msg']}; got {shown[:64]!r}"}
 
 
-def _http_detail(request: Request, error: HTTPException) -> str:
+def _allowed_methods(request: Request) -> list[str]:
+    """List the methods that a path takes; the framework names those of the first route that has it alone."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
+
+
+def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str:
     if error.status_code == 404:
         return f"There is nothing at {_path_of(request)}; /docs lists what there is."
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "other methods")
-        return f"{_path_of(request)} does not take {request.method}; it takes {allowed}."
+        return f"{_path_of(request)} does not take {request.method}; it takes {headers['Allow']}."
     return str(error.detail)

@@ -12,7 +12,7 @@ from app.api.analysis_schemas import AnalysisModel, AnalysisPageModel, EntryAnal
 from app.api.batch_body import openapi_batch, openapi_batch_form
 from app.api.batch_schemas import BatchModel, EntryLinksModel, EntryPageLinksModel
 from app.api.deps import Services, ServicesDep, TenantDep
-from app.api.options import openapi_form, openapi_headers, openapi_object, openapi_parameters
+from app.api.option_docs import openapi_form, openapi_headers, openapi_object, openapi_parameters
 from app.api.prefer import preferred_wait_s, prefers_async
 from app.api.routes.batch import MOST_ENTRIES, BatchDep, accept_batch
 from app.api.schemas import POLL_AFTER_S, JobErrorModel, JobModel, job_model, job_path

@@ -19,7 +19,7 @@ from app.api.batch_schemas import BatchModel, EntryPageModel, batch_model, batch
 from app.api.budget import UploadShare
 from app.api.deps import Services, ServicesDep, TenantDep, traceparent_of
 from app.api.idempotency import entry_parts, fingerprint, read_key, submission_parts
-from app.api.options import openapi_headers, openapi_parameters
+from app.api.option_docs import openapi_headers, openapi_parameters
 from app.api.outputs import check_outputs
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.task import RESTORATION, Task

@@ -27,6 +27,16 @@ LOOK_S = 5.0
 """Time after which a quiet job is looked at unasked, and listened to again; well within `QueuePolicy.listen_ms`."""
 
 _PROBLEM: dict[str, Any] = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event; the stream has any number of them.",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Where to go on after it; an end that was found late has none."},
+        "event": {"enum": ["state", "progress", "preview"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _EVENT_ID = "Id of the last event that is known; the stream goes on after it."
 
 
@@ -36,7 +46,7 @@ _EVENT_ID = "Id of the last event that is known; the stream goes on after it."
     responses={
         200: {
             "description": "Events of the types state, progress and preview, until the job has ended.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _EVENT}},
         },
         204: {
             "description": "The job has ended and the caller knows its last event: there is nothing to come back for."

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 
 from app.api.deps import ServicesDep
 from app.api.problems import MEDIA_TYPE, Problem, problem_response
@@ -22,10 +23,30 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+class WorkerModel(BaseModel):
+    """A worker that gave a sign of life lately."""
+
+    name: str
+    ready: bool = Field(description="Whether its models are loaded and warm.")
+    model: str = Field(description="Its model for jobs that name none.")
+    models: list[str]
+
+
+class ReadyModel(BaseModel):
+    """That a photo sent now would be restored."""
+
+    status: str
+    warnings: list[str] = Field(description="What is nevertheless not as it should be.")
+    workers: list[WorkerModel]
+
+
 @router.get(
     "/readyz",
     response_model=None,
-    responses={503: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "See `reasons`."}},
+    responses={
+        200: {"model": ReadyModel},
+        503: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": "See `reasons`."},
+    },
 )
 async def readyz(request: Request, services: ServicesDep) -> Response | dict[str, Any]:
     """Say whether a photo sent now would be restored: Redis answers and a worker is warm.

@@ -109,8 +109,12 @@ async def cancel_job(
     return Response(status_code=204 if is_gone else 202, headers={"Cache-Control": "no-store"})
 
 
+_CONTENT: dict[str, Any] = {
+    "image/*": {},
+    "application/json": {"schema": {"$ref": "#/components/schemas/AnalysisModel"}},
+}
 _RESULT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The restored photo.", "content": {"image/*": {}}},
+    200: {"description": "The restored photo; of a photo that was only looked at, the analysis.", "content": _CONTENT},
     304: {"description": "The caller has it already (If-None-Match)."},
     **_NOT_FOUND,
     406: _PROBLEM | {"description": "Accept leaves out the type of the result."},
@@ -118,7 +122,7 @@ _RESULT: dict[int | str, dict[str, Any]] = {
     410: _PROBLEM | {"description": "The result was deleted after its time."},
 }
 _RESULT_PARTS: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The part of it that Range names.", "content": {"image/*": {}}},
+    206: {"description": "The part of it that Range names.", "content": {"image/*": {}, "application/json": {}}},
     307: {"description": "With `redirect`: where the object store has it (Location)."},
     416: _PROBLEM | {"description": "The range lies behind its end."},
 }

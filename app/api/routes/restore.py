@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.api.deps import ServicesDep, TenantDep
-from app.api.options import openapi_form, openapi_headers, openapi_object, openapi_parameters
+from app.api.option_docs import openapi_form, openapi_headers, openapi_object, openapi_parameters
 from app.api.prefer import preferred_wait_s, prefers_async
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.schemas import POLL_AFTER_S, JobModel, job_model, job_path
