@@ -133,4 +133,4 @@ def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
     assert len(ratios) == 2
     assert figures["ratio"] == pytest.approx(statistics.median(ratios))
     assert restore["p99_ms"] >= restore["p50_ms"] > 0
-    assert set(restore["cpu_ms"]) == {"API", "Redis"}
+    assert set(restore["cpu_ms"]) == {"API", "Redis", "client"}
