@@ -40,11 +40,11 @@ def as_jpeg(image: Tensor, quality: int) -> Tensor:
     return levels.view(*pixels.shape).permute(2, 0, 1)[None].float() / 255.0
 
 
-class LargestTensor(TorchDispatchMode):
+class LargestTensor(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the size of the largest tensor that an operation makes; views of what there is do not count."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.elements = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
