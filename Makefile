@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODEL ?= small
 REPORT ?= runs/report
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 1
 
-.PHONY: help install run test check demo bench-memory eval train-small
+.PHONY: help install run test check demo fuzz-api bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +36,9 @@ test: check      ## every check and every test that needs no GPU
 
 demo: install    ## degrade a public-domain photo, restore it through the service, write demo/
 	$(BIN)/vlmir demo --out-dir demo
+
+fuzz-api: install ## random requests by the API's description for FUZZ_SECONDS=600, chains of them too: cases and failures
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 bench-memory: install ## resident memory of API and worker, before and after a 24-megapixel photo
 	$(BIN)/python -m tests.bench.memory

@@ -99,7 +99,7 @@ def openapi_batch(most: int) -> dict[str, Any]:
             "options": {
                 "type": "object",
                 "additionalProperties": False,
-                "dependentRequired": entry["dependentRequired"],
+                "dependentSchemas": entry["dependentSchemas"],
                 "properties": shared,
             },
         },

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from app.api.problems import ParametersError
 from app.api.schemas import JobModel, job_model
@@ -16,6 +17,7 @@ from app.jobs.directory import MAX_PAGE, JobFilter, JobPage
 from app.jobs.job import JobState
 
 _PLACE = re.compile(r"[0-9]{13}:[0-9a-f]{32}")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _CURSOR_PATTERN = "^(3[0-9]){13}3a(3[0-9]|6[1-6]){32}$"  # such a place in hexadecimal digits
 
 
@@ -24,6 +26,16 @@ def _split(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     return [word for item in value for word in (item.split(",") if isinstance(item, str) else [item])]
+
+
+def _check_form(value: Any) -> Any:
+    """Refuse what is no moment of RFC 3339, such as a number, of which nobody knows what it counts."""
+    if isinstance(value, str) and not _MOMENT.fullmatch(value):
+        raise PydanticCustomError("moment", "expected a moment with a zone, such as 2026-01-01T12:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_check_form)]
 
 
 class JobQuery(BaseModel):
@@ -38,10 +50,10 @@ class JobQuery(BaseModel):
     model: str | None = Field(
         default=None, max_length=200, description="Only jobs that this model works on, or that ask for it."
     )
-    created_since: AwareDatetime | None = Field(
+    created_since: Moment | None = Field(
         default=None, description="Only jobs accepted at this moment or later, such as 2026-01-01T12:00:00Z."
     )
-    created_until: AwareDatetime | None = Field(default=None, description="Only jobs accepted before this moment.")
+    created_until: Moment | None = Field(default=None, description="Only jobs accepted before this moment.")
     limit: int = Field(default=50, ge=1, le=MAX_PAGE, description="Most jobs of one page.")
     cursor: str | None = Field(
         default=None,

@@ -11,6 +11,7 @@ from app.api.api_examples import add_examples
 from app.api.choices import describe_choices
 from app.api.error_catalogue import ErrorEntry, catalogue
 from app.api.operation_errors import StatusCode, errors_of
+from app.api.option_docs import as_text
 from app.api.problems import MEDIA_TYPE
 from app.settings import Settings
 
@@ -49,6 +50,8 @@ def _correct(schema: dict[str, Any]) -> None:
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = as_text(parameter["schema"])
             responses: dict[str, Any] = operation["responses"]
             kept = {status: response for status, response in responses.items() if int(status) < 400}
             said = {status: response.get("description") for status, response in responses.items() if int(status) >= 400}

@@ -9,6 +9,13 @@ from app.api.webhook_options import openapi_events
 from app.jobs.job import KINDS
 
 FILE = {"type": "string", "format": "binary", "contentMediaType": "image/*"}
+_EVENTS_NEED_URL: dict[str, Any] = {
+    "dependentSchemas": {
+        "webhook_events": {"required": ["webhook"], "properties": {"webhook": {"type": "string", "minLength": 1}}}
+    }
+}
+# In quotes, where quotes and backslashes have a backslash before them, or bare without blanks; see `read_key`.
+_KEY_PATTERN = r'^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--:<-\[\]-~]{1,255})$'
 _EXAMPLES: dict[str, Any] = {
     "quality": "best",
     "steps": 4,
@@ -25,16 +32,25 @@ _EXAMPLES: dict[str, Any] = {
 }
 
 
-def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
+def as_text(schema: dict[str, Any]) -> dict[str, Any]:
     """Describe an option where values are text: not given is left out there, `null` would be the word."""
     kept = {name: value for name, value in schema.items() if not (name == "default" and value is None)}
     choices = [choice for choice in kept.pop("anyOf", ()) if choice != {"type": "null"}]
     return {**kept, **choices[0]} if len(choices) == 1 else kept | ({"anyOf": choices} if choices else {})
 
 
+def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a field be empty too, which counts as not given."""
+    said = {name: schema[name] for name in ("title", "description", "default") if name in schema}
+    return said | {"anyOf": [{name: value for name, value in schema.items() if name not in said}, {"const": ""}]}
+
+
 def _text_options() -> dict[str, dict[str, Any]]:
     properties = RestoreParameters.model_json_schema()["properties"]
-    return {name: _as_text(schema) for name, schema in properties.items()}
+    options = {name: as_text(schema) for name, schema in properties.items()}
+    # The word is ours; what counts is that it is the text of an object.
+    options["metadata"] |= {"format": "json-object", "contentSchema": {"type": "object"}}
+    return options
 
 
 def openapi_parameters() -> list[dict[str, Any]]:
@@ -44,6 +60,7 @@ def openapi_parameters() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
+            "allowEmptyValue": True,  # counts as not given
             "description": schema.pop("description", ""),
             "schema": schema,
             **({"example": _EXAMPLES[name]} if name in _EXAMPLES else {}),
@@ -67,7 +84,7 @@ def openapi_headers() -> list[dict[str, Any]]:
             "in": "header",
             "required": False,
             "description": "The same key and the same request again give the same job.",
-            "schema": {"type": "string", "pattern": r'^"[ !#-\[\]-~]{1,255}"$'},
+            "schema": {"type": "string", "pattern": _KEY_PATTERN},
         },
     ]
 
@@ -78,11 +95,11 @@ def openapi_form() -> dict[str, Any]:
         "type": "object",
         "required": ["image"],
         "additionalProperties": False,
-        "dependentRequired": {"webhook_events": ["webhook"]},
+        **_EVENTS_NEED_URL,
         "properties": {
             "image": {**FILE, "description": "The photo."},
             "mask": {**FILE, "description": "Image of the same size: white where the photo is missing."},
-            **_text_options(),
+            **{name: _or_empty(schema) for name, schema in _text_options().items()},
         },
     }
 
@@ -99,7 +116,7 @@ def openapi_object() -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["image_url"],
-        "dependentRequired": {"webhook_events": ["webhook"]},
+        **_EVENTS_NEED_URL,
         "additionalProperties": False,
         "properties": {
             "image_url": {**url, "description": "Where the photo is: https at a public address, or an allowed bucket."},

@@ -37,6 +37,7 @@ _EVENT: dict[str, Any] = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
+_ID_FORM: dict[str, Any] = {"pattern": "^([0-9]{1,19}-[0-9]{1,19})?$"}
 _EVENT_ID = "Id of the last event that is known; the stream goes on after it."
 
 
@@ -60,17 +61,19 @@ async def get_events(
     request: Request,
     services: ServicesDep,
     job: JobDep,
-    last_event_id: Annotated[str | None, Query(description=_EVENT_ID)] = None,
-    last_event_id_header: Annotated[str | None, Header(alias="Last-Event-ID", description=_EVENT_ID)] = None,
+    last_event_id: Annotated[str | None, Query(description=_EVENT_ID, json_schema_extra=_ID_FORM)] = None,
+    last_event_id_header: Annotated[
+        str | None, Header(alias="Last-Event-ID", description=_EVENT_ID, json_schema_extra=_ID_FORM)
+    ] = None,
     previews: Annotated[bool, Query(description="Whether to make and send small pictures of the job.")] = True,
 ) -> Response:
     """Stream what happens to a job: from its first event, or from the one after `Last-Event-ID`, to its last."""
     # A browser that comes back repeats the address and adds the header, so the header is newer.
+    for field, given in (("Last-Event-ID", last_event_id_header), ("last_event_id", last_event_id)):
+        if given and not is_event_id(given):
+            message = f"is {given[:64]!r}; expected the id of an event as it came, or nothing"
+            raise ParametersError([{"field": field, "message": message}])
     after = last_event_id_header or last_event_id or None
-    if after is not None and not is_event_id(after):
-        field = "Last-Event-ID" if last_event_id_header else "last_event_id"
-        message = f"is {after[:64]!r}; expected the id of an event as it came, or nothing"
-        raise ParametersError([{"field": field, "message": message}])
     if job.state.is_terminal and after is not None and not await services.queue.journal.read(job.id, after):
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     wants_previews = previews and not job.state.is_terminal
