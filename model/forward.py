@@ -48,7 +48,7 @@ class TileBatch:
         degraded = torch.stack([state.degraded[:, rows, columns] for state, rows, columns in windows])
         blank = torch.zeros_like(degraded[0, :1])
         return cls(
-            noisy=torch.stack([state.noisy[:, rows, columns] for state, rows, columns in windows]),
+            noisy=torch.stack([state.draw_noise(rows.stop)[:, rows, columns] for state, rows, columns in windows]),
             degraded=degraded,
             mask=torch.stack(
                 [blank if state.mask is None else state.mask[:, rows, columns] for state, rows, columns in windows]

@@ -29,6 +29,7 @@ from model.observe import Observation, observe_photos
 from model.state import Analysis, Finding, RestorationState
 from model.strips import strips
 from model.tiling import TileGrid
+from model.transfer import to_device, to_host
 from model.vlm.views import mirror_to
 from model.vlm.vision_language import VisionLanguageModel
 
@@ -254,20 +255,15 @@ class Restorer:
         analysis = replace(analysis, holes=None)  # the state keeps a copy of its own, of its own size
         tile = self.config.tile_px
         height, width = (max(tile, -(-side // JPEG_BLOCK) * JPEG_BLOCK) for side in size)
-        degraded = mirror_to(image[0].to(self.device, torch.float32), height, width)
+        degraded = mirror_to(to_device(image, self.device)[0], height, width)
         missing = None
         if holes is not None and bool(holes.any()):
             missing = mirror_to(holes[0].to(self.device, torch.float32), height, width)
             degraded = torch.where(missing > 0, torch.full_like(missing, HOLE_FILL), degraded)
         # tiles on the block grid of the photo's own JPEG file, so that blocks lie where they lay in training
         grid = TileGrid.cover(height, width, tile, self.config.overlap_px, JPEG_BLOCK)
-        noisy = torch.empty_like(degraded)
         level = self.config.diffusion.noise_level / 255
-        for rows in strips(degraded):
-            part = slice(rows.start, rows.stop)
-            noise = pixel_noise(seed, 0, rows, degraded.shape[2], self.device)
-            noisy[:, part] = degraded[:, part] + level * noise
-        return RestorationState(degraded, noisy, missing, analysis, grid, timesteps, size, seed, self.config.overlap_px)
+        return RestorationState(degraded, level, missing, analysis, grid, timesteps, size, seed, self.config.overlap_px)
 
     @torch.inference_mode()
     def forward_tiles(self, items: Sequence[tuple[RestorationState, int]], *, full_precision: bool = False) -> None:
@@ -346,7 +342,7 @@ class Restorer:
         """
         if not state.is_done:
             raise RuntimeError(f"step {state.step} of {state.steps}: the restoration is not done")
-        image = state.estimate[None, :, : state.size[0], : state.size[1]].clamp_(0, 1).cpu()
+        image = to_host(state.estimate[None, :, : state.size[0], : state.size[1]].clamp_(0, 1))
         return RestorationResult(image, state.analysis.caption, state.analysis.findings, state.steps)
 
     def restore(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from model.diffusion.context import Context
+from model.diffusion.noise import pixel_noise
+from model.strips import strips
 from model.tiling import TileGrid, taper, weight_sums
 
 
@@ -41,7 +43,7 @@ class RestorationState:
 
     Args:
         degraded: LQ (3, H, W) float32, at least a tile in both directions.
-        noisy: x_T, same shape; overwritten by the following states.
+        noise_level: Standard deviation of the noise in x_T.
         mask: (1, H, W), 1 = missing; None when nothing is known to be missing.
         analysis: Of this photo.
         grid: Its tiles.
@@ -54,7 +56,7 @@ class RestorationState:
     def __init__(
         self,
         degraded: torch.Tensor,
-        noisy: torch.Tensor,
+        noise_level: float,
         mask: torch.Tensor | None,
         analysis: Analysis,
         grid: TileGrid,
@@ -63,7 +65,8 @@ class RestorationState:
         seed: int,
         overlap_px: int,
     ) -> None:
-        self.degraded, self.noisy, self.mask = degraded, noisy, mask
+        self.degraded, self.mask = degraded, mask
+        self._noisy, self._noise_level, self._drawn_rows = torch.empty_like(degraded), noise_level, 0
         self.analysis, self.grid, self.timesteps, self.size, self.seed = analysis, grid, timesteps, size, seed
         self.step = 0
         # on the device once and for all: a copy per batch would make the host wait for the device
@@ -96,7 +99,7 @@ class RestorationState:
     @property
     def state_bytes(self) -> int:
         """Memory the state holds, in bytes."""
-        held = [self.degraded, self.noisy, self.estimate, *([] if self.mask is None else [self.mask])]
+        held = [self.degraded, self._noisy, self.estimate, *([] if self.mask is None else [self.mask])]
         return sum(tensor.nbytes for tensor in held)
 
     @property
@@ -128,6 +131,25 @@ class RestorationState:
     def next_timestep(self) -> int:
         """Time that the present step jumps to; 0 at the end."""
         return self.timesteps[self.step + 1] if self.step + 1 < self.steps else 0
+
+    @property
+    def noisy(self) -> torch.Tensor:
+        """x_t (3, H, W); what is written into it belongs to the next state."""
+        return self.draw_noise(self._noisy.shape[1])
+
+    @torch.inference_mode()
+    def draw_noise(self, last: int) -> torch.Tensor:
+        """Give x_t (3, H, W), of which the rows before `last` are there.
+
+        The noise of x_T is drawn where tiles first need it: for 24 megapixels that takes a second, in which nobody
+        else's tiles could run.
+        """
+        for rows in strips(self._noisy[:, :last], self._drawn_rows):
+            part = slice(rows.start, rows.stop)
+            noise = pixel_noise(self.seed, 0, rows, self._noisy.shape[2], self._noisy.device)
+            self._noisy[:, part] = self.degraded[:, part] + self._noise_level * noise
+            self._drawn_rows = rows.stop
+        return self._noisy
 
     def add_prediction(self, index: int, prediction: torch.Tensor) -> None:
         """Blend one tile's x0_hat (3, tile, tile) into the estimate; a second time for the same tile is an error."""

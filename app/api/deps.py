@@ -14,7 +14,7 @@ from app.access.keys import DEFAULT_TENANT
 from app.api.budget import UploadBudget
 from app.api.streaming import EventStreams
 from app.fetch.fetcher import FetchPolicy, ImageFetcher
-from app.images import ImageInfo, ImageLimits, check
+from app.images import ImageInfo, ImageLimits, check, check_quickly
 from app.jobs.queue import JobQueue
 from app.settings import Settings
 from app.storage.buckets import BucketPolicy, CallerBuckets
@@ -56,11 +56,14 @@ class Services:
         return tuple(model.name for model in self.settings.served_models)
 
     async def check(self, data: bytes) -> ImageInfo:
-        """Decode an upload in a thread, to prove that it can be decoded.
+        """Prove that an upload can be decoded; in a thread, if that takes long.
 
         Raises:
             ServiceError: As `app.images.check`.
         """
+        info = check_quickly(data, self.limits)
+        if info is not None:
+            return info
         return await to_thread.run_sync(check, data, self.limits, limiter=self.checks)
 
 

@@ -56,7 +56,7 @@ async def submit_photo(request: Request, services: Services, tenant: str, task: 
             image, mask = await fetch_parts(services, tenant, upload, share)
             job = await make_job(services, tenant, submission, image, mask, traceparent=traceparent_of(request))
             async with services.access.limiter.charged(tenant, job.width * job.height / 1e6, standing_of(request)):
-                return await services.queue.submit(job, image, mask, use), True
+                return await services.queue.submit(job, image, mask, use, is_first_try=True), True
 
 
 async def wait_for_end(request: Request, services: Services, job: Job, wait_s: float) -> Job:

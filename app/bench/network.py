@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.diffusion.sample_inputs import draw_inputs
-from model.forward import TileBatch
+from model.forward import TileBatch, TileForward
 from model.pipeline import Restorer
 
 _PEAK_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product counts as the device's peak
@@ -38,11 +38,23 @@ class ForwardRow:
     share_of_peak: float
 
 
-def measure_network(restorer: Restorer, batches: Sequence[int], rounds: int = 7) -> Iterator[ForwardRow]:
-    """Time forwards of several batch sizes in the precision of the service (bf16 on CUDA, fp32 elsewhere)."""
+def measure_network(
+    restorer: Restorer, batches: Sequence[int], rounds: int = 7, is_compiled: bool = False
+) -> Iterator[ForwardRow]:
+    """Time forwards of several batch sizes in the precision of the service (bf16 on CUDA, fp32 elsewhere).
+
+    Args:
+        restorer: Loaded model.
+        batches: Tiles per forward.
+        rounds: Timed forwards of each size.
+        is_compiled: Whether `torch.compile` makes the network first; the service runs it without. Takes minutes.
+    """
     peak = peak_tflop_per_s(restorer.device)
+    run: TileForward = restorer.forward
+    if is_compiled:
+        run = TileForward(torch.compile(restorer.network), restorer.device)  # type: ignore[arg-type]  called alone
     for batch in batches:
-        forward = make_forward(restorer, batch)
+        forward = make_forward(restorer, batch, run)
         seconds = statistics.median(time_call(forward, restorer.device, rounds))
         rate = count_flops(restorer, batch) / 1e12 / seconds
         yield ForwardRow(batch, seconds * 1000, batch / seconds, rate, rate / peak)
@@ -58,11 +70,18 @@ def count_flops(restorer: Restorer, batch: int) -> int:
     return flops
 
 
-def make_forward(restorer: Restorer, batch: int) -> Callable[[], torch.Tensor]:
-    """A call that runs the network once on random tiles as the service does: captured graphs on CUDA."""
+def make_forward(restorer: Restorer, batch: int, run: TileForward | None = None) -> Callable[[], torch.Tensor]:
+    """A call that runs the network once on random tiles as the service does: captured graphs on CUDA.
+
+    Args:
+        restorer: Loaded model.
+        batch: Tiles.
+        run: What calls the network; None for the restorer's own.
+    """
     inputs = draw_inputs(restorer.config, batch, restorer.device)
     tiles = TileBatch(*inputs[:-1], inputs.context.tokens, inputs.context.embedding)
-    return lambda: restorer.forward(tiles)
+    run = run or restorer.forward
+    return lambda: run(tiles)
 
 
 def peak_tflop_per_s(device: torch.device) -> float:

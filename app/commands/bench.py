@@ -43,6 +43,7 @@ def network(
     rounds: Rounds = 7,
     threads: Threads = 0,
     device: Device = "cpu",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network first (torch.compile).")] = False,
     json_out: Json = None,
 ) -> None:
     """The bare network per batch size: time, rate, TFLOP/s, share of the device's peak."""
@@ -57,13 +58,13 @@ def network(
     with stop_on_service_error():
         restorer = _load(model, device)
     typer.echo(f"{'batch':>5s} {'ms':>8s} {'tiles/s':>8s} {'TFLOP/s':>8s} {'of peak':>8s}")
-    for row in measure_network(restorer, sizes, rounds):
+    for row in measure_network(restorer, sizes, rounds, compiled):
         typer.echo(
             f"{row.batch:5d} {row.milliseconds:8.1f} {row.tiles_per_s:8.2f} {row.tflop_per_s:8.3f} "
             f"{row.share_of_peak:8.1%}"
         )
         rows.append(asdict(row))
-    write_figures(json_out, {"model": model, "device": device, "network": rows})
+    write_figures(json_out, {"model": model, "device": device, "compiled": compiled, "network": rows})
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Photos between bytes and arrays: limits, decoding and encoding. No torch, Redis or web framework in here."""
 
-from app.images.decode import check, check_mask_size, decode, decode_mask
+from app.images.decode import check, check_mask_size, check_quickly, decode, decode_mask
 from app.images.encode import (
     DEFAULT_QUALITY_FACTOR,
     METADATA_CHOICES,
@@ -29,6 +29,7 @@ __all__ = [
     "check",
     "check_mask_size",
     "check_output",
+    "check_quickly",
     "decode",
     "decode_mask",
     "encode",

@@ -9,15 +9,21 @@ it refused by memory, the photos that wait would keep themselves from being work
 
 from __future__ import annotations
 
+import time
+
 from app.errors import BatchNotFoundError, InputLostError, QueueFullError, QueueMemoryError, QueueUnavailableError
 from app.jobs.codec import encode_job
 from app.jobs.idempotency import KeyUse, check_key
 from app.jobs.job import Job, JobState
 from app.jobs.parts import QueueParts
 
+_ROOMY_SHARE, _ROOMY_S = 0.5, 0.1  # how full the queue may be, and how long ago, to be sure that it is not full
+
 
 class Submitting(QueueParts):
     """The side of the queue that accepts jobs."""
+
+    _roomy_until_s = 0.0  # by the monotonic clock: no need to look for room before
 
     async def submit(
         self,
@@ -26,6 +32,8 @@ class Submitting(QueueParts):
         mask: bytes | None = None,
         key: KeyUse | None = None,
         entry: int | None = None,
+        *,
+        is_first_try: bool = False,
     ) -> Job:
         """Accept a job.
 
@@ -35,6 +43,7 @@ class Submitting(QueueParts):
             mask: Bytes of the mask image, or None.
             key: Idempotency key, held by the caller (`IdempotencyKeys.held`); settled together with the job.
             entry: Index in the job's batch; settled together with the job. None for a job of its own.
+            is_first_try: Whether the id is new, so that no job can have it.
 
         Returns:
             The job as it now is (a job that was accepted before, or under the key, is given as it is).
@@ -51,16 +60,19 @@ class Submitting(QueueParts):
             raise ValueError(f"only a queued job can be submitted, this one is {job.state.value}")
         is_stored = image is None
         # Cheap look first, so that a full queue does not have to take the upload, and what an accepted job has is not
-        # replaced; the script decides.
-        word, queued = await self._scripts.room(job.id, is_stored)
-        await self._check_room(word, queued)
-        if word == "known":
-            return await self.get(job.id)
+        # replaced; the script decides. Right after another job was accepted the answer is known.
+        if not is_first_try or time.monotonic() > self._roomy_until_s:
+            word, queued = await self._scripts.room(job.id, is_stored)
+            await self._check_room(word, queued)
+            if word == "known":
+                return await self.get(job.id)
         names = await self._put(job.id, image, mask)
         place = None if entry is None or job.batch_id is None else (job.batch_id, entry)
         word, queued, first = await self._scripts.submit(
             job.id, job.priority, job.created_ms, encode_job(job), key, place, is_stored
         )
+        is_roomy = word == "ok" and queued < self.policy.max_queued * _ROOMY_SHARE
+        self._roomy_until_s = time.monotonic() + _ROOMY_S if is_roomy else 0.0
         if names and word not in ("ok", "known"):
             await self._blobs.delete(*names)
         await self._check_room(word, queued)

@@ -17,12 +17,19 @@ STRIP_ROWS = 256
 """Rows converted at a time: small enough that the temporaries do not matter."""
 
 
-def to_tensor(rgb: PixelArray) -> torch.Tensor:
-    """Turn an (H, W, 3) uint8 or uint16 array into a (1, 3, H, W) float32 tensor in 0..1."""
+def to_tensor(rgb: PixelArray, image: torch.Tensor | None = None) -> torch.Tensor:
+    """Turn an (H, W, 3) uint8 or uint16 array into a (1, 3, H, W) float32 tensor in 0..1.
+
+    Args:
+        rgb: The array.
+        image: Memory of that shape for it; None takes new one.
+    """
     height, width, channels = rgb.shape
-    image = np.empty((channels, height, width), dtype=np.float32)
-    np.divide(rgb.transpose(2, 0, 1), np.float32(np.iinfo(rgb.dtype).max), out=image, casting="unsafe")
-    return torch.from_numpy(image).unsqueeze(0)
+    if image is None:
+        image = torch.empty((1, channels, height, width))
+    levels = np.float32(np.iinfo(rgb.dtype).max)
+    np.divide(rgb.transpose(2, 0, 1), levels, out=image[0].numpy(), casting="unsafe")
+    return image
 
 
 def to_array(image: torch.Tensor, dtype: np.dtype[Any]) -> PixelArray:

@@ -44,6 +44,7 @@ from model.buckets import bucket_tiles
 from model.errors import NonFiniteError
 from model.observe import CUDA_GROUP
 from model.pipeline import Analysis, RestorationState, Restorer
+from model.transfer import empty_image
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,8 @@ class Runner:
             holes = None
             if mask is not None:
                 holes = mask_to_tensor(decode_mask(mask, self._limits, photo.width, photo.height))
-            return DecodedPhoto(photo, to_tensor(photo.rgb), holes)
+            memory = empty_image((1, 3, photo.height, photo.width), self.restorer.device)
+            return DecodedPhoto(photo, to_tensor(photo.rgb, memory), holes)
 
     @property
     def looks_together(self) -> int:

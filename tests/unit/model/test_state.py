@@ -16,9 +16,7 @@ ANALYSIS = Analysis("a dog", (), Context(torch.zeros(1, 2, 3), torch.zeros(1, 4)
 def build(steps: int = 2, mask: torch.Tensor | None = None) -> RestorationState:
     image = photo(40, 50)[0]
     grid = TileGrid.cover(40, 50, 32, 8)
-    return RestorationState(
-        image, image.clone(), mask, ANALYSIS, grid, tuple(range(100, 0, -100 // steps)), (40, 50), 0, 8
-    )
+    return RestorationState(image, 0.04, mask, ANALYSIS, grid, tuple(range(100, 0, -100 // steps)), (40, 50), 0, 8)
 
 
 def predict(state: RestorationState, image: torch.Tensor, tiles: range | None = None) -> None:
@@ -39,6 +37,14 @@ def test_order_of_tiles_does_not_matter_visibly() -> None:
     for index in reversed(range(second.tiles)):
         predict(second, image, range(index, index + 1))
     torch.testing.assert_close(first.normalize_estimate(), second.normalize_estimate(), rtol=0, atol=1e-6)
+
+
+def test_noise_is_drawn_as_far_as_tiles_need_it() -> None:
+    whole, growing = build(), build()
+    for last in (3, 3, 20, 7, 40):
+        assert torch.equal(growing.draw_noise(last)[:, :last], whole.noisy[:, :last])
+    growing.noisy[0, 0, 0] = 5.0
+    assert float(growing.draw_noise(40)[0, 0, 0]) == 5.0, "drawn again over a later state"
 
 
 def test_a_tile_twice_is_refused() -> None:
