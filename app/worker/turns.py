@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from app.worker.engine import JobShape
 
 
+LIGHT_WEIGHT = 2
+"""Turns of jobs with little to do are as many times as long as those of other jobs."""
+
+
 class Turns:
     """Deficit round robin over priority, then tenant, then job.
 
     Args:
         quantum: Tiles per turn of a job, a tenant or a priority of weight one.
         weights: Of the priorities; those not named weigh 1.
+        light_tile_steps: Jobs of at most so many tiles over all steps weigh 2 among those of their tenant.
     """
 
-    def __init__(self, quantum: int, weights: Mapping[str, int]) -> None:
-        self._quantum = quantum
+    def __init__(self, quantum: int, weights: Mapping[str, int], light_tile_steps: int = 0) -> None:
+        self._quantum, self._light_tile_steps = quantum, light_tile_steps
         self._weights = dict(weights)
         self._shapes: dict[str, JobShape] = {}
         self._models: Counter[str] = Counter()
@@ -41,7 +46,9 @@ class Turns:
             self._models[shape.model] += 1
         self.priorities.activate(shape.priority, self._weights.get(shape.priority, 1))
         self.tenants.setdefault(shape.priority, DeficitRing(self._quantum)).activate(shape.tenant)
-        self.jobs.setdefault((shape.priority, shape.tenant), DeficitRing(self._quantum)).activate(shape.job_id)
+        self.jobs.setdefault((shape.priority, shape.tenant), DeficitRing(self._quantum)).activate(
+            shape.job_id, LIGHT_WEIGHT if shape.tiles * shape.steps <= self._light_tile_steps else 1
+        )
 
     def leave(self, shape: JobShape) -> None:
         """Take a job without tiles out of its ring, and out of theirs a tenant and a priority without any.

@@ -201,3 +201,17 @@ def test_priority_keeps_to_its_share_from_job_to_job(tiles: int, weight: int) ->
             engine.remove(job_id)
         served[batch[0].job_id] += len(batch)
         assert weight * served["night"] - served["day"] <= weight * (8 + 2 * 2)
+
+
+@given(quantum=st.integers(1, 4), batch_tiles=st.integers(1, 8))
+@settings(max_examples=30, deadline=None)
+def test_job_with_little_to_do_gets_two_tiles_for_one_of_a_giant(quantum: int, batch_tiles: int) -> None:
+    engine = Engine(EnginePolicy(batch_tiles=batch_tiles, quantum_tiles=quantum, light_tile_steps=24))
+    for shape in (JobShape("giant", tiles=10_000, steps=1), JobShape("light", tiles=24, steps=1)):
+        engine.add(shape)
+    ran: list[TileRef] = []
+    while sum(tile.job_id == "light" for tile in ran) < 24:
+        ran += engine.next_batch()
+        engine.complete(ran[-batch_tiles:])
+    until_done = ran[: max(index for index, tile in enumerate(ran) if tile.job_id == "light") + 1]
+    assert sum(tile.job_id == "giant" for tile in until_done) <= 12 + quantum
