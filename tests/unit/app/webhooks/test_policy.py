@@ -57,6 +57,7 @@ def test_schedules_that_are_none_are_refused(text: str) -> None:
         ("-5", None),
         ("1.5", None),
         ("²", None),
+        ("Tue, 14 Nov 2023 22:13:50 +99999999999999", None),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(value: str, expected: float | None) -> None:
