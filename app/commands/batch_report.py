@@ -89,8 +89,11 @@ def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
 def _read(path: Path) -> dict[str, Row]:
     with path.open(encoding="utf-8", errors=_NAMES, newline="") as file:
         lines = csv.reader(file)
-        header = tuple(next(lines, HEADER))
-        if header != HEADER:
-            raise ReportError(f"{path} begins with {','.join(header)[:60]!r}, expected {','.join(HEADER)}")
-        # A line that a run could not finish, because it was killed or the disk was full, is passed over.
-        return {line[0]: Row(*line) for line in lines if len(line) == len(HEADER)}
+        try:
+            header = tuple(next(lines, HEADER))
+            if header != HEADER:
+                raise ReportError(f"{path} begins with {','.join(header)[:60]!r}, expected {','.join(HEADER)}")
+            # A line that a run could not finish, because it was killed or the disk was full, is passed over.
+            return {line[0]: Row(*line) for line in lines if len(line) == len(HEADER)}
+        except csv.Error as error:
+            raise ReportError(f"{path} is no CSV file ({error})") from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from pathlib import Path
 
 SUFFIXES = {
@@ -25,14 +24,12 @@ def write_whole(target: Path, data: bytes) -> None:
         OSError: It cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".vlmir-")
-    part = Path(name)
+    # Not by `tempfile`, whose files are private: to undo that one would have to ask for the umask, which can only be
+    # asked for by setting it, for all threads of the process.
+    part = target.with_name(f".vlmir-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with part.open("xb") as file:
             file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # temporary files are private, results need not be
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)

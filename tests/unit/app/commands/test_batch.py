@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from app.commands.batch_plan import make_plan
 from app.commands.batch_report import HEADER, Report, ReportError, Row
+from app.commands.result_files import write_whole
 from app.images import read_settings
 from tests.support.sample_photos import heic, jpeg, mpo, png
 
@@ -159,6 +160,30 @@ def test_report_grows_row_by_row_and_survives_a_row_cut_short(tmp_path: Path) ->
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ReportError, match="begins with 'a,b', expected file,state"):
         Report(tmp_path / "other.csv")
+    (tmp_path / "photo.tif").write_bytes(b'"' + bytes(200_000))
+    with pytest.raises(ReportError, match="is no CSV file"):
+        Report(tmp_path / "photo.tif")
+
+
+def test_results_have_the_mode_of_any_new_file_and_the_umask_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to the whole process, and results are written by several threads at a time."""
+    before = os.umask(0o027)
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"the umask was set to {mask:o}")
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "umask", refuse)
+            for data in (b"old", b"new"):
+                write_whole(tmp_path / "a" / "b.png", data)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a" / "b.png").read_bytes() == b"new"
+    assert (tmp_path / "a" / "b.png").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.png"]
 
 
 def test_full_disk_ends_it_and_says_so(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
