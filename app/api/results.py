@@ -83,12 +83,13 @@ def result_headers(job: Job) -> dict[str, str]:
     }
 
 
-def result_response(request: Request, job: Job, data: bytes, headers: dict[str, str]) -> Response:
-    """Give a result that is at hand as a response, or 304 if the caller has it already."""
-    described = result_headers(job) | headers
-    if is_unchanged(request.headers.get("if-none-match"), described["ETag"]):
-        return _not_modified(described)
-    described["Content-Length"] = str(len(data))
+def result_response(job: Job, data: bytes, headers: dict[str, str]) -> Response:
+    """Give a result that is at hand as the answer to the request that handed the photo in.
+
+    If-None-Match is not looked at: it is about the path of the request, not about the result, and 304 is no answer to
+    a POST.
+    """
+    described = result_headers(job) | headers | {"Content-Length": str(len(data))}
     return PiecewiseResponse(_pieces(data), headers=described, media_type=_media_type(job))
 
 
@@ -129,14 +130,14 @@ async def stream_result(request: Request, job: Job, results: ResultReader) -> Re
         ResultGoneError: It was deleted after its time.
     """
     media_type = _media_type(job)
-    wish = ",".join(request.headers.getlist("accept")) or None
+    wish = _list_header(request, "accept")
     if not accepts(wish, media_type):
         raise NotAcceptableError(
             f"The result is {media_type}, which {wish!r} leaves out; hand the photo in with the `format` you want.",
             available=(media_type,),
         )
     headers = result_headers(job) | {"Accept-Ranges": "bytes"}
-    if is_unchanged(request.headers.get("if-none-match"), headers["ETag"]):
+    if is_unchanged(_list_header(request, "if-none-match"), headers["ETag"]):
         return _not_modified(headers)
     size = await results.size(job)
     if request.method == "HEAD":
@@ -153,6 +154,11 @@ async def stream_result(request: Request, job: Job, results: ResultReader) -> Re
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     status = 200 if part is None else 206
     return PiecewiseResponse(results.read(job, start, stop), status, headers=headers, media_type=media_type)
+
+
+def _list_header(request: Request, name: str) -> str | None:
+    """Give the value of a header that holds a list, which may come in several lines."""
+    return ",".join(request.headers.getlist(name)) or None
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

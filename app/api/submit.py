@@ -92,7 +92,7 @@ async def final_answer(request: Request, services: Services, job: Job, headers: 
             headers["Location"] = job_path(request, job.id)
             return None
         headers["Content-Location"] = f"{job_path(request, job.id)}/result"
-        return result_response(request, job, data, headers)
+        return result_response(job, data, headers)
     status = failure_status(job.error_code) if isinstance(error, JobFailedError) else None
     response = error_response(request, error, status)
     response.headers.update(headers)
