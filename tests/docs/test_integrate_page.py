@@ -1,4 +1,4 @@
-"""docs/integrate.md: every block runs as it is printed, and its tables are those of the code."""
+"""docs/integrate.md, then docs/production.md: every block runs as it is printed, and the tables are the code's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.photo_host import loopback_policy, photo_host, resolving
 from tests.support.server import live_api
 from tests.support.workers import start_worker_process
 
-TEXT = (PAGES / "integrate.md").read_text(encoding="utf-8")
+TEXT = "".join((PAGES / name).read_text(encoding="utf-8") for name in ("integrate.md", "production.md"))
 BLOCKS = blocks_of(TEXT)
 START_S = 120.0
 
