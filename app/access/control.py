@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from app.access.keyring import Keyring
 from app.access.limiter import Limiter
 from app.access.limits import Limits
-from app.access.openness import is_open
+from app.access.openness import is_for_this_machine, is_open
+from app.access.origins import parse_origins
+from app.access.pages import PageGuard
 from app.jobs.connection import connect
 from app.jobs.keys import Keys
 
@@ -27,12 +29,14 @@ class AccessControl:
         keyring: The API keys.
         limiter: Holds tenants to their limits.
         is_open: Whether requests without a key are taken, as those of the tenant "default".
+        pages: What keeps web pages of elsewhere out of a service that is open to its machine alone; else None.
     """
 
     redis: Redis
     keyring: Keyring
     limiter: Limiter
     is_open: bool
+    pages: PageGuard | None
 
     @classmethod
     def of(cls, settings: Settings) -> AccessControl:
@@ -45,7 +49,9 @@ class AccessControl:
             raise ValueError("API keys are kept in Redis: set VLMIR_REDIS_URL")
         redis, keys = connect(settings.redis_url), Keys(settings.namespace)
         limiter = Limiter(redis, keys, Limits.of(settings))
-        return cls(redis, Keyring(redis, keys), limiter, is_open(settings.host, settings.open_access))
+        access = settings.host, settings.open_access
+        pages = PageGuard(parse_origins(settings.cors_origins)) if is_for_this_machine(*access) else None
+        return cls(redis, Keyring(redis, keys), limiter, is_open(*access), pages)
 
     async def close(self) -> None:
         """Close the connections."""

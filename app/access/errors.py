@@ -43,6 +43,14 @@ class InsufficientScopeError(ServiceError):
         self.scope = scope
 
 
+class ForeignPageError(ServiceError):
+    """A web page of elsewhere sends the request, and this service, which needs no key, is for its machine alone."""
+
+    code = "foreign_page"
+    status = 403
+    title = "The request comes from elsewhere"
+
+
 class RateLimitedError(ServiceError):
     """The tenant sends too much in too short a time.
 

@@ -25,6 +25,16 @@ def is_open(host: str, wanted: bool | None) -> bool:
     return is_loopback(host) if wanted is None else wanted
 
 
+def is_for_this_machine(host: str, wanted: bool | None) -> bool:
+    """Say whether requests without a key are taken for no other reason than that only this machine reaches the address.
+
+    Args:
+        host: Address on which the API listens.
+        wanted: As for `is_open`.
+    """
+    return wanted is None and is_loopback(host)
+
+
 def explain(host: str, wanted: bool | None) -> str:
     """Say in a sentence for operators who is let in."""
     if not is_open(host, wanted):

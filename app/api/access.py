@@ -65,14 +65,16 @@ class AccessGate:
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope, services: Services) -> Standing | None:
-        state = scope.setdefault("state", {})
-        token = read_token(Headers(scope=scope), takes_others=services.access.is_open)
+        state, headers = scope.setdefault("state", {}), Headers(scope=scope)
+        token = read_token(headers, takes_others=services.access.is_open)
         if token is None:
             if not services.access.is_open:
                 raise AuthenticationRequiredError(
                     "Send an API key as `Authorization: Bearer vlmir_...`; the operator makes one with "
                     "`vlmir keys create`."
                 )
+            if services.access.pages is not None:
+                services.access.pages.check(scope["method"], headers.get("host", ""), headers.get("origin"))
             state["tenant"] = DEFAULT_TENANT
         else:
             key = await services.access.keyring.find(token)
@@ -157,6 +159,6 @@ def _refusal(request: Request, error: ServiceError) -> Response:
     elif isinstance(error, InsufficientScopeError):
         challenge += f', error="insufficient_scope", scope="{error.scope}"'
     if error.status in (401, 403):
-        logger.info("%s %s is refused: %s", request.method, request.scope["path"], error.code)
+        logger.info("%s %r is refused: %s", request.method, request.scope["path"], error.code)
         response.headers["WWW-Authenticate"] = challenge
     return response

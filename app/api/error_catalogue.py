@@ -82,6 +82,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The API key is good, but not for this; the header `WWW-Authenticate` names the scope that it lacks.",
         "Use a key with that scope.",
     ),
+    "foreign_page": (
+        "The service asks for no key because it is for its machine alone, and the request comes from elsewhere: its "
+        "`Host` is neither localhost nor an address, or its `Origin` is a web page that may not send anything here.",
+        "Use localhost. Operators who mean to let others in set `VLMIR_OPEN_ACCESS`, for pages `VLMIR_CORS_ORIGINS`.",
+    ),
     "rate_limited": (
         "The tenant sends more POST requests than its rate allows; `RateLimit` says how many it has left.",
         "Send the same request again after `Retry-After` seconds, and fewer at once.",

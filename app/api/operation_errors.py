@@ -29,7 +29,7 @@ EVERYWHERE = ("internal_error",)
 """Codes that any operation may answer with."""
 
 _QUEUE = ("queue_unavailable",)
-_ACCESS = ("authentication_required", "invalid_api_key", "insufficient_scope", "queue_unavailable")
+_ACCESS = ("authentication_required", "invalid_api_key", "insufficient_scope", "foreign_page", "queue_unavailable")
 _LIMITS = ("rate_limited", "quota_exceeded", "queue_out_of_memory")
 _STORE = (*_QUEUE, "storage_unavailable")
 _WRITES = (*_QUEUE, "queue_out_of_memory")

@@ -143,6 +143,22 @@ async def test_where_no_key_is_needed_ours_count_and_others_are_passed_over(redi
         assert (await client.get("/jobs", headers={"Authorization": f"Bearer {new_token()}"})).status_code == 401
 
 
+async def test_pages_of_elsewhere_do_not_get_in_where_no_key_is_needed(redis_url: str, namespace: str) -> None:
+    rebound, form = {"Host": "evil.example:8000"}, {"Origin": "https://evil.example"}
+    async with running_api(api_settings(redis_url, namespace)) as (client, services):
+        for method, headers in (("GET", rebound), ("POST", rebound), ("POST", form), ("POST", {"Origin": "null"})):
+            refused = await client.request(method, "/jobs" if method == "GET" else "/restore", headers=headers)
+            assert (refused.status_code, refused.json()["code"]) == (403, "foreign_page"), headers
+        assert (await client.get("/healthz", headers=rebound)).status_code == 200
+        own = {"Host": "localhost:8000", "Origin": "http://localhost:8000"}
+        assert (await client.post("/restore", content=samples.png(), headers=own)).status_code == 202
+        key = await Api(client, services).headers()
+        assert (await client.get("/jobs", headers=rebound | key)).status_code == 200  # which no stranger knows
+    for settings in ({"open_access": True}, {"cors_origins": form["Origin"]}):
+        async with running_api(api_settings(redis_url, namespace, **settings)) as (client, _):
+            assert (await client.post("/restore", content=samples.png(), headers=form)).status_code == 202
+
+
 async def test_other_addresses_need_keys_without_being_told_so(redis_url: str, namespace: str) -> None:
     async with running_api(api_settings(redis_url, namespace, host="0.0.0.0")) as (client, _):  # noqa: S104
         assert (await client.get("/jobs")).status_code == 401

@@ -249,7 +249,7 @@ async def test_caller_who_does_not_read_is_broken_off(live: LiveApi, monkeypatch
     job = await live.services.queue.submit(make_job(), b"photo")
     monkeypatch.setattr(events_route._Follower, "_is_silent", _never_silent)
     reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=1024)
-    writer.write(f"GET /jobs/{job.id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET /jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
 
     async def is_open() -> bool:

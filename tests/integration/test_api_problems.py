@@ -168,7 +168,7 @@ async def test_bug_is_answered_without_its_text_and_logged_with_the_id(
     async def bug() -> None:
         raise RuntimeError("secret words")
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vlmir.test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get("/bug")
     body = problem_of(answer, 500, "internal_error")
     assert "secret" not in json.dumps(body)

@@ -33,7 +33,7 @@ async def running_api(
     app = create_app(settings, fetcher)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://vlmir.test", timeout=30) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30) as client:
             yield client, app.state.services
 
 
