@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.machine import share_cores
 from tests.support.redis_server import RedisServer
+
+share_cores()  # tests run workers in this process and in others at the same time
 
 
 @pytest.fixture(scope="session")

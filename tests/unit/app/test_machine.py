@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from app import machine
-from app.machine import free_bytes, memory_limit_bytes, resident_bytes
+from app.machine import free_bytes, memory_limit_bytes, resident_bytes, share_cores
 
 HOST_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -42,3 +44,20 @@ def test_unknown_fill_counts_as_nothing_and_free_memory_is_never_below_it(
     (tmp_path / "statm").write_text("9 9999999999 9 9 0 9 0\n")
     monkeypatch.setattr(machine, "RESIDENT", tmp_path / "statm")
     assert free_bytes() == 0
+
+
+@pytest.mark.skipif(not machine.RESIDENT.exists(), reason="other systems have another OpenMP")
+def test_waiting_threads_of_torch_sleep() -> None:
+    program = "from app.machine import share_cores; share_cores(); import torch"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(
+        command, env=environment | {"OMP_DISPLAY_ENV": "TRUE"}, check=True, capture_output=True, text=True
+    )
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in told.stderr
+
+
+def test_what_the_environment_says_about_waiting_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
