@@ -5,10 +5,8 @@ Half precision on disk, float32 in memory; large files are sharded. Only safeten
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +15,7 @@ from torch import nn
 
 from model.config import ModelConfig, load_config, save_config
 from model.errors import CheckpointError
+from model.manifest import Manifest, sha256_of, write_manifest
 from model.vlm.vision_language import VisionLanguageModel
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
@@ -39,7 +38,7 @@ class ModelFolder:
 
     def digests(self, part: str) -> list[str]:
         """Sums (sha256) of the files of a part, which tell whether two folders hold the same weights."""
-        return [_sha256(shard) for shard in self._shards(part)]
+        return [sha256_of(shard) for shard in self._shards(part)]
 
     def load_config(self) -> ModelConfig:
         """The folder's configuration."""
@@ -52,18 +51,15 @@ class ModelFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         save_config(config, self.path / "config.json")
         if config.vlm.source == "inline":
-            self.save_part(config, "vlm", vlm.clip)
             words = json.dumps(list(vlm.tokenizer.words))
             (self.path / "vocabulary.json").write_text(words, encoding="utf-8")
+            self.save_part(config, "vlm", vlm.clip)  # with the sum of the vocabulary
 
     def load_vlm(self, config: ModelConfig) -> VisionLanguageModel:
         """Build the vision-language model and fill it from the folder, or from its published weights."""
         words: tuple[str, ...] = ()
         if config.vlm.source == "inline":
-            try:
-                words = tuple(json.loads((self.path / "vocabulary.json").read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError) as error:
-                raise CheckpointError(f"{self.path}/vocabulary.json: cannot be read ({error})") from error
+            words = self._load_words()
         vlm = VisionLanguageModel(config.vlm, words, pretrained=not self.has("vlm"))
         if self.has("vlm"):
             self.load_part("vlm", vlm.clip)
@@ -104,13 +100,13 @@ class ModelFolder:
                 else f"{part}-{index + 1:05d}-of-{len(shards):05d}.safetensors"
             )
             save_file(shard, self.path / name)
-        self._write_manifest()
+        write_manifest(self.path)
 
     def load_part(self, part: str, module: nn.Module, *, only: str | None = None) -> None:
         """Fill a module from the folder, strictly.
 
         Raises:
-            CheckpointError: Files are missing, damaged (sha256), or hold other tensors than the module.
+            CheckpointError: Files are missing, damaged (see `model.manifest`), or hold other tensors than the module.
         """
         shards = self._shards(part)
         if not shards:
@@ -118,18 +114,10 @@ class ModelFolder:
             raise CheckpointError(
                 f"{self.path}: no {part}.safetensors; run `vlmir train {command}` or choose another model"
             )
-        manifest = self._manifest()
+        Manifest(self.path).check(part, shards)
         tensors: dict[str, torch.Tensor] = {}
         for shard in shards:
-            expected = manifest.get(shard.name)
-            if expected is not None and _sha256(shard) != expected:
-                raise CheckpointError(
-                    f"{shard}: sha256 differs from manifest.json; the file is damaged, fetch it again"
-                )
-            try:
-                tensors |= load_file(shard)
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{shard}: not a readable safetensors file ({error})") from error
+            tensors |= _read_tensors(shard)
         wanted = {name: value for name, value in module.state_dict().items() if only is None or only in name}
         wrong = sorted(set(wanted) ^ set(tensors)) or [
             name for name, value in wanted.items() if value.shape != tensors[name].shape
@@ -148,26 +136,18 @@ class ModelFolder:
         single = self.path / f"{part}.safetensors"
         return [single] if single.is_file() else sorted(self.path.glob(f"{part}-?????-of-?????.safetensors"))
 
-    def _manifest(self) -> dict[str, Any]:
-        path = self.path / "manifest.json"
-        if not path.is_file():
-            return {}
+    def _load_words(self) -> tuple[str, ...]:
+        path = self.path / "vocabulary.json"
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path}: not valid JSON ({error})") from error
-        if not isinstance(manifest, dict):
-            raise CheckpointError(f"{path}: got {type(manifest).__name__}, expected an object of sha256 sums")
-        return manifest
-
-    def _write_manifest(self) -> None:
-        sums = {path.name: _sha256(path) for path in sorted(self.path.glob("*.safetensors"))}
-        (self.path / "manifest.json").write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+            words = tuple(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error})") from error
+        Manifest(self.path).check("vocabulary", [path])
+        return words
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _read_tensors(shard: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(shard)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{shard}: not a readable safetensors file ({error})") from error

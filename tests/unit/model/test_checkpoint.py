@@ -15,6 +15,7 @@ from model.checkpoint import ModelFolder
 from model.config import ModelConfig
 from model.errors import CheckpointError, ConfigError
 from model.guidance import Guidance
+from model.manifest import sha256_of
 from model.pipeline import Restorer, build_network
 from model.vlm.lora import MARK, adapter_parameters
 from model.vlm.vision_language import VisionLanguageModel
@@ -100,7 +101,26 @@ def test_truncated_file_is_noticed_without_a_manifest_too(restorer: Restorer, fo
         folder.load_part("restorer", build_network(restorer.config))
 
 
-@pytest.mark.parametrize("content", ["{", "[]"])
+def test_file_without_a_sum_is_taken_as_it_is_and_the_log_says_so(
+    restorer: Restorer, folder: ModelFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder.path / "manifest.json").unlink()
+    with caplog.at_level("INFO", "model.manifest"):
+        folder.load_part("restorer", build_network(restorer.config))
+    assert "restorer.safetensors has no sha256 sum in manifest.json: taken as it is" in caplog.text
+
+
+def test_unreadable_file_is_told(restorer: Restorer, folder: ModelFolder) -> None:
+    path = folder.path / "restorer.safetensors"
+    path.unlink()
+    path.mkdir()  # which cannot be read by anybody, root included
+    with pytest.raises(CheckpointError, match=r"no restorer\.safetensors"):
+        folder.load_part("restorer", build_network(restorer.config))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        sha256_of(path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"restorer.safetensors": 5}'])
 def test_broken_manifest_is_noticed(restorer: Restorer, folder: ModelFolder, content: str) -> None:
     (folder.path / "manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"manifest\.json"):
@@ -145,7 +165,7 @@ def test_large_parts_are_sharded_and_come_back(
     with pytest.raises(CheckpointError, match=f"{shards[1].name}.*sha256"):
         folder.load_part("restorer", network)
     shards[1].unlink()
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=rf"{shards[1].name}: manifest\.json lists it, but it is missing"):
         folder.load_part("restorer", network)
 
     monkeypatch.setattr(model.checkpoint, "SHARD_BYTES", 2**20)
@@ -188,6 +208,14 @@ def test_broken_vocabulary_is_noticed(whole: tuple[ModelFolder, Restorer], conte
     else:
         path.write_bytes(content.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"vocabulary\.json: cannot be read"):
+        folder.load_vlm(folder.load_config())
+
+
+def test_changed_vocabulary_is_noticed(whole: tuple[ModelFolder, Restorer]) -> None:
+    folder, _ = whole
+    path = folder.path / "vocabulary.json"
+    path.write_text(path.read_text().replace("word2", "word4"))
+    with pytest.raises(CheckpointError, match=r"vocabulary\.json: sha256 differs"):
         folder.load_vlm(folder.load_config())
 
 
