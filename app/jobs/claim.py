@@ -75,6 +75,7 @@ class Claim:
         worker: Name of the worker that holds it.
         accepted_s: When the job was accepted, on this process's monotonic clock. Only ages cross machines: the server
             tells how long ago it was by its own clock, so clocks of API and workers need not agree.
+        owner: Process that holds it, as the job's record names it.
     """
 
     job: Job
@@ -85,6 +86,7 @@ class Claim:
     priority: str
     worker: str
     accepted_s: float = 0.0
+    owner: str = ""
 
     @property
     def job_id(self) -> str:

@@ -115,7 +115,8 @@ class Claimer:
             await self._scripts.fail(taken, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
             return None
         accepted_s = asked_s - taken.age_ms / 1000
-        return Claim(job, image, mask, taken.fence, taken.entry_id, taken.priority, worker, accepted_s)
+        place = (taken.fence, taken.entry_id, taken.priority)
+        return Claim(job, image, mask, *place, worker, accepted_s, taken.owner)
 
 
 def is_missing_group(error: ResponseError) -> bool:

@@ -53,6 +53,11 @@ class Taken:
         """Id of the job."""
         return self.fields[b"id"].decode()
 
+    @property
+    def owner(self) -> str:
+        """Process that it was given to."""
+        return self.fields[b"owner"].decode()
+
 
 class Scripts:
     """The scripts of one queue. All methods raise `QueueUnavailableError` while Redis cannot work.
@@ -224,5 +229,5 @@ def _renewal(answer: Sequence[int]) -> Renewal:
     return Renewal(*(word == 1 for word in answer))
 
 
-def _held(claim: Claim | Taken) -> tuple[str, int, str]:
-    return claim.job_id, claim.fence, claim.entry_id
+def _held(claim: Claim | Taken) -> tuple[str, int, str, str]:
+    return claim.job_id, claim.fence, claim.entry_id, claim.owner

@@ -129,7 +129,7 @@ class Settling(QueueParts):
             claim, media_type, caption or "", encode_findings(findings), steps_total, model or "", data
         )
         self._claimer.release(claim)
-        if not done:
+        if not done and not self._blobs.fills_redis:  # else the script has deleted it
             await self._blobs.delete(name)
         return done
 

@@ -64,24 +64,24 @@ local function retake(priority, entry, is_lost_answer)
   end
   redis.call("XCLAIM", STREAM[priority], GROUP, worker, 0, entry)
   take(priority, entry, found[1][2][2], is_lost_answer)
+  held[entry] = true
 end
 
 local function reclaim(priority)
   if not is_wanted(priority) then
     return
   end
-  local stream = STREAM[priority]
+  local stream, most = STREAM[priority], held_count + limit + 100 -- some may be over, and give no claim
   -- Pending for this name but unknown to the process: from before a restart, or from an answer that got lost.
-  for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "-", "+", held_count + limit, worker)) do
+  for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "-", "+", most, worker)) do
     if #claims >= limit then
       return
     end
     if not held[row[1]] then
       retake(priority, row[1], true)
-      held[row[1]] = true
     end
   end
-  for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "IDLE", LEASE_MS, "-", "+", held_count + limit)) do
+  for _, row in ipairs(redis.call("XPENDING", stream, GROUP, "IDLE", LEASE_MS, "-", "+", most)) do
     if #claims >= limit then
       return
     end
@@ -100,8 +100,11 @@ local function read_new(priority)
   if not reply then
     return false
   end
-  local row = reply[1][2][1]
-  take(priority, row[1], row[2][2])
+  local entry, id = reply[1][2][1][1], reply[1][2][1][2][2]
+  -- After a group was deleted and made anew, this worker may come by what it works on already.
+  if not (held[entry] and redis.call("HGET", JOB .. id, "owner") == owner) then
+    take(priority, entry, id)
+  end
   return true
 end
 

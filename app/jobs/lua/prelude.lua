@@ -102,10 +102,37 @@ local function renewal(job)
   return { 1, job.cancel_requested and 1 or 0, is_watched(job.id) and 1 or 0 }
 end
 
--- Only ever called for an entry that was delivered: deleting an undelivered one would break the group's lag.
+local function is_before(entry, other)
+  local ms, number = string.match(entry, "(%d+)-(%d+)")
+  local other_ms, other_number = string.match(other, "(%d+)-(%d+)")
+  if ms == other_ms then
+    return tonumber(number) < tonumber(other_number)
+  end
+  return tonumber(ms) < tonumber(other_ms)
+end
+
+-- Acknowledges an entry, and takes away all before the first one that is pending or was not delivered yet. What is
+-- acknowledged behind that one stays until then: a hole between entries (XDEL) makes the group's lag unreadable.
 local function drop_entry(priority, entry)
-  redis.call("XACK", STREAM[priority], GROUP, entry)
-  redis.call("XDEL", STREAM[priority], entry)
+  local stream = STREAM[priority]
+  redis.call("XACK", stream, GROUP, entry)
+  local groups = redis.pcall("XINFO", "GROUPS", stream)
+  for _, row in ipairs(groups.err and {} or groups) do
+    local group = {}
+    for i = 1, #row, 2 do
+      group[row[i]] = row[i + 1]
+    end
+    if group.name == GROUP then
+      local first = string.gsub(group["last-delivered-id"], "%d+$", function(number)
+        return string.format("%.0f", number + 1)
+      end)
+      local pending = redis.call("XPENDING", stream, GROUP)[2]
+      if pending and is_before(pending, first) then
+        first = pending
+      end
+      redis.call("XTRIM", stream, "MINID", first)
+    end
+  end
 end
 
 -- Puts a webhook into the outbox, in the very step that makes true what it tells: neither is there without the other.
@@ -155,6 +182,12 @@ local function drop_upload(id)
   redis.call("ZADD", OBJECTS, "XX", due, "image:" .. id, due, "mask:" .. id)
 end
 
+-- Keeps the result of an attempt until then.
+local function keep_result(id, fence, until_ms)
+  redis.call("PEXPIREAT", RESULT .. id .. ":" .. fence, until_ms)
+  redis.call("ZADD", OBJECTS, "XX", until_ms, "result:" .. id .. ":" .. fence)
+end
+
 -- Notes that a running job has ended, for `app.jobs.pace`: decayed sums of the ends, and of the times between them, while
 -- jobs waited. Longer breaks (of the whole service) count as ten minutes. After ZREM from the depth.
 local PACE = NOTICES .. ":pace"
@@ -184,8 +217,7 @@ local function conclude(job, state, fields)
   if state == "succeeded" then
     keep_ms = RECORD_MS + RESULT_MS
     redis.call("HSET", key, "expires_ms", NOW + RESULT_MS)
-    redis.call("PEXPIREAT", RESULT .. job.id .. ":" .. job.attempt, NOW + RESULT_MS)
-    redis.call("ZADD", OBJECTS, "XX", NOW + RESULT_MS, "result:" .. job.id .. ":" .. job.attempt)
+    keep_result(job.id, job.attempt, NOW + RESULT_MS)
   end
   redis.call("ZREM", QUEUED[job.priority], job.id)
   if job.state == "running" then
@@ -232,10 +264,11 @@ local function requeue(job, deliveries)
   emit(job.id, "state", { state = "queued", attempt = job.attempt })
 end
 
--- The job if this claim (id, fence, entry) is its latest attempt and still runs, else nil.
-local function load_held(id, fence, entry)
+-- The job if this claim (id, fence, entry, owner) is its latest attempt and still runs, else nil. The owner counts too:
+-- a Redis that comes back without its last writes gives the same fence out twice.
+local function load_held(id, fence, entry, owner)
   local job = load_job(id)
-  if job and job.state == "running" and job.attempt == tonumber(fence) and job.entry == entry then
+  if job and job.state == "running" and job.attempt == tonumber(fence) and job.entry == entry and job.owner == owner then
     return job
   end
   return nil
