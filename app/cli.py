@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from app.allocator import keep_freed_memory
-from app.commands import batch, demo, describe, elsewhere, jobs, keys, restore, roles
+from app.commands import batch, dead, demo, describe, elsewhere, jobs, keys, restore, roles
 from app.exit_codes import EXIT_UNUSABLE
+from app.machine import share_cores
 
 _OF_THE_WORKER = {"torch", "torchvision", "open_clip", "diffusers", "peft", "safetensors"}
 
@@ -37,6 +38,7 @@ app.command("batch")(batch.batch)
 app.command("analyze")(describe.analyze)
 app.command("models")(describe.models)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(dead.app, name="dead")
 app.add_typer(keys.app, name="keys")
 app.command("demo")(demo.demo)
 elsewhere.register(app)
@@ -62,6 +64,7 @@ def root(
     """Restore damaged photos, guided by a vision-language model."""
     if context.invoked_subcommand not in _WITHOUT_MODEL:
         keep_freed_memory()
+        share_cores()
 
 
 def main() -> None:

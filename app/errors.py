@@ -406,3 +406,11 @@ class EmbeddedRedisError(ServiceError):
     code = "embedded_redis"
     status = 503
     title = "The embedded Redis server is not running"
+
+
+class UnusableRedisError(ServiceError):
+    """The Redis server that the service was pointed at can never serve: too old, or an address that means nothing."""
+
+    code = "redis_unusable"
+    status = 503
+    title = "The Redis server cannot be used"

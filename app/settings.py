@@ -14,7 +14,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.access.origins import parse_origins
+from app.errors import UnusableRedisError
 from app.fetch.addresses import parse_networks
+from app.jobs.address import parse_address
 from app.models import ServedModel, parse_model, parse_models
 from app.storage.urls import AllowedPrefixes, parse_storage
 from app.webhooks.policy import parse_schedule
@@ -50,7 +52,12 @@ class Settings(BaseSettings):
 
     redis_url: str | None = Field(
         default=None,
-        description="URL of the Redis server (redis://, rediss:// or unix://); empty starts an embedded server.",
+        repr=False,  # it may have a password in it
+        description=(
+            "URL of the Redis server (redis://, rediss:// or unix://), of Sentinels "
+            "(redis+sentinel://host1,host2/master) or of a cluster (redis+cluster://host1,host2); empty starts an "
+            "embedded server."
+        ),
     )
     namespace: str = Field(
         default="",
@@ -145,10 +152,31 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(
         default=3, ge=1, le=100, description="Workers that may take a job before it counts as failed."
     )
+    dead_ttl_s: int = Field(
+        default=24 * 3600,
+        ge=0,
+        description=(
+            "Seconds for which the photo of a job that failed on every delivery is kept for `vlmir dead retry`; 0 "
+            "deletes it at once."
+        ),
+    )
     grace_s: float = Field(
         default=25.0, ge=0.0, le=3600.0, description="Seconds for running jobs to finish after a request to stop."
     )
     result_ttl_s: int = Field(default=3600, ge=1, description="Seconds for which a result can be fetched.")
+    record_ttl_s: int = Field(
+        default=24 * 3600,
+        ge=1,
+        description="Seconds for which the record of a job outlives its result, or its end if it has none.",
+    )
+    batch_ttl_s: int = Field(
+        default=7 * 24 * 3600,
+        ge=1,
+        description=(
+            "Seconds for which a batch is kept, and photos of it that are no jobs yet; VLMIR_IDEMPOTENCY_TTL_S if that "
+            "is longer."
+        ),
+    )
     cors_origins: str = Field(
         default="",
         description=(
@@ -266,6 +294,16 @@ class Settings(BaseSettings):
         default="info", description="Least severe log records that are written."
     )
     log_json: bool = Field(default=False, description="Write log records as JSON lines instead of plain text.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_address(value)
+            except UnusableRedisError as error:
+                raise ValueError(error.detail) from None
+        return value
 
     @field_validator("model")
     @classmethod

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from app import errors
 from app.access import errors as access_errors
-from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError
+from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError, UnusableRedisError
 from app.storage import errors as storage_errors
 from app.storage.errors import OutputError, StorageSetupError
 
 _MODULES = (errors, access_errors, storage_errors)
-_STARTING = (DeviceUnavailableError, EmbeddedRedisError, StorageSetupError)  # these end a process that starts
+# These end a process that starts.
+_STARTING = (DeviceUnavailableError, EmbeddedRedisError, StorageSetupError, UnusableRedisError)
 _NEVER_SENT = (*_STARTING, OutputError)
 
 

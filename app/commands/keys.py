@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -15,6 +14,7 @@ import typer
 
 from app.access.keys import DEFAULT_SCOPES, DEFAULT_TENANT, SCOPES, ApiKey, check_name, check_tenant, parse_scopes
 from app.commands.exits import stop_on_service_error
+from app.commands.service_redis import redis_of
 from app.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _with_parts(ask: Callable[[_Parts], Awaitable[Answer]]) -> Answer:
 
     with stop_on_service_error():
         settings = load_settings()
-        with _redis_of(settings) as url:
+        with redis_of(settings) as url:
             return asyncio.run(_ask(url, settings, ask))
 
 
@@ -165,23 +165,6 @@ async def _ask(url: str, settings: Settings, ask: Callable[[_Parts], Awaitable[A
         return await ask(_Parts(Keyring(redis, keys), Limiter(redis, keys, Limits.of(settings))))
     finally:
         await redis.aclose()
-
-
-@contextmanager
-def _redis_of(settings: Settings) -> Iterator[str]:
-    """Give the address of the service's Redis; an embedded server that does not run is started for as long."""
-    from app.jobs.embedded import EmbeddedRedis, find_running
-
-    running = settings.redis_url or find_running(settings.state_dir)
-    if running is not None:
-        yield running
-        return
-    redis = EmbeddedRedis(settings.state_dir)
-    redis.start()
-    try:
-        yield redis.url
-    finally:
-        redis.stop()
 
 
 def _document(key: ApiKey) -> dict[str, object]:

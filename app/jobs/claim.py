@@ -31,6 +31,9 @@ class QueuePolicy:
         listen_ms: Time for which somebody who listens to events counts without saying so again.
         batch_every: One of this many claims looks for a batch job first, so that batch never starves.
         idempotency_ttl_s: Time for which an Idempotency-Key is remembered from acceptance.
+        batch_ttl_s: Time for which a batch is kept, with what it stores of photos that are no jobs yet.
+        dead_ttl_s: Time for which a job that failed on every delivery can be retried, its photo kept; 0 for not at all.
+        consumer_idle_ms: Time after which a consumer that holds nothing and never announced itself is forgotten.
     """
 
     lease_ms: int = 30_000
@@ -47,6 +50,9 @@ class QueuePolicy:
     listen_ms: int = 15_000
     batch_every: int = 8
     idempotency_ttl_s: int = 24 * 3600
+    batch_ttl_s: int = 7 * 24 * 3600
+    dead_ttl_s: int = 24 * 3600
+    consumer_idle_ms: int = 3_600_000
 
     @classmethod
     def of(cls, settings: Settings) -> QueuePolicy:
@@ -55,9 +61,12 @@ class QueuePolicy:
             lease_ms=int(settings.lease_s * 1000),
             max_deliveries=settings.max_deliveries,
             result_ttl_s=settings.result_ttl_s,
+            record_ttl_s=settings.record_ttl_s,
             max_queued=settings.max_queued,
             max_waiting_entries=settings.max_waiting_entries,
             idempotency_ttl_s=settings.idempotency_ttl_s,
+            batch_ttl_s=settings.batch_ttl_s,
+            dead_ttl_s=settings.dead_ttl_s,
         )
 
 

@@ -7,13 +7,32 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.errors import QueueMemoryError, QueueUnavailableError
+from app.errors import QueueMemoryError, QueueUnavailableError, UnusableRedisError
+from app.jobs.address import QueueAddress, parse_address
+from app.jobs.locating import (
+    ClusterLocator,
+    LocatedConnection,
+    LocatedSSLConnection,
+    Locator,
+    NotLocatedError,
+    SentinelLocator,
+)
 
 BLOCK_MS = 1000
 """Longest blocking read; well under the socket timeout, so that a silent server is told from a quiet one."""
@@ -22,6 +41,17 @@ MAX_CONNECTIONS = 32
 
 # First word of the answers by which a reachable server says that it cannot work now.
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY")
+
+# For these redis-py has classes, and cuts the telling word off the message.
+_CUT_OFF: dict[type[ResponseError], str] = {
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    MasterDownError: "MASTERDOWN",
+    ClusterDownError: "CLUSTERDOWN",
+    TryAgainError: "TRYAGAIN",
+    AskError: "ASK",  # our slot is on its way to another node
+    MovedError: "MOVED",  # and has arrived there
+}
 
 
 def connect(url: str, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
@@ -32,20 +62,46 @@ def connect(url: str, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
     repeated claim finds what the lost answer held (see `lua/claim.lua`). Silence is never answered with a repetition.
 
     Args:
-        url: redis://, rediss:// or unix:// address.
+        url: Address in one of the forms of `app.jobs.address`.
         socket_timeout_s: Silence in seconds that counts as absence; above the longest blocking read.
+
+    Raises:
+        UnusableRedisError: The address has none of the forms.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=socket_timeout_s,
-        socket_timeout=socket_timeout_s,
-        socket_connect_timeout=socket_timeout_s,
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        retry_on_error=[RedisConnectionError],  # redis-py before 6 asks for both
-        protocol=2,
-    )
-    return Redis.from_pool(pool)
+    address = parse_address(url)
+    options: dict[str, Any] = {
+        "max_connections": MAX_CONNECTIONS,
+        "timeout": socket_timeout_s,
+        "socket_timeout": socket_timeout_s,
+        "socket_connect_timeout": socket_timeout_s,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        "retry_on_error": [RedisConnectionError],  # redis-py before 6 asks for both
+        "protocol": 2,
+    }
+    try:
+        if address.kind == "server":
+            return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+        return Redis.from_pool(BlockingConnectionPool(**options | _located(address)))
+    except (ValueError, TypeError) as error:
+        raise UnusableRedisError(
+            f"VLMIR_REDIS_URL is not the address of a queue ({type(error).__name__}); look at the port, and at what "
+            "follows behind a question mark."
+        ) from None  # whose text may show the password
+
+
+def _located(address: QueueAddress) -> dict[str, Any]:
+    """Give what a pool needs for connections that look for the queue whenever they are made."""
+    node: dict[str, Any] = dict(parse_url(address.node_url))
+    is_tls = node.pop("connection_class", None) is SSLConnection
+    of_any = {name: value for name, value in node.items() if name not in ("host", "port", "db")}
+    locator: Locator
+    if address.kind == "sentinel":
+        user, password = address.sentinel_login
+        login = {"username": user or None, "password": password or None}
+        locator = SentinelLocator(address.nodes, address.master, of_any | login, is_tls)
+    else:
+        locator = ClusterLocator(address.nodes, of_any, is_tls)
+    return node | {"connection_class": LocatedSSLConnection if is_tls else LocatedConnection, "locator": locator}
 
 
 @contextmanager
@@ -59,13 +115,12 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        absence = _not_located(error) or type(error).__name__
         raise QueueUnavailableError(
-            f"The job queue does not answer ({type(error).__name__}); try again, accepted jobs are kept."
+            f"The job queue does not answer ({absence}); try again, accepted jobs are kept."
         ) from error
     except ResponseError as error:
-        # For these two redis-py has classes, and cuts the telling word off the message.
-        known = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
-        reason = known.get(type(error)) or unavailable_reason(str(error))
+        reason = _CUT_OFF.get(type(error)) or unavailable_reason(str(error))
         if reason is None:
             raise
         kind = QueueMemoryError if reason == "OOM" else QueueUnavailableError
@@ -83,6 +138,15 @@ async def call(redis: Redis, *words: str | bytes | int) -> Any:
     command: Callable[..., Awaitable[Any]] = redis.execute_command  # untyped in redis-py
     with translated_errors():
         return await command(*words)
+
+
+def _not_located(error: BaseException | None) -> str | None:
+    """Give why nobody knows where the queue is, if that is behind an error."""
+    while error is not None:
+        if isinstance(error, NotLocatedError):
+            return str(error)
+        error = error.__cause__
+    return None
 
 
 def unavailable_reason(message: str) -> str | None:

@@ -49,7 +49,7 @@ class JobState(str, Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job will never run again."""
+        """Whether the job will never run again, unless an operator has it retried."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
@@ -60,6 +60,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.RUNNING: frozenset(
         {JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
     ),
+    # From here on nothing goes back by itself; an operator's retry begins a new life (`Job.retried`).
     JobState.SUCCEEDED: frozenset({JobState.EXPIRED}),
     JobState.FAILED: frozenset(),
     JobState.CANCELED: frozenset(),
@@ -213,6 +214,20 @@ class Job:
         """
         check_transition(self.state, state)
         return replace(self, state=state)
+
+    def retried(self) -> Job:
+        """Give this failed job as an operator's retry leaves it: in the queue, at the beginning of a new life.
+
+        That is no transition: within a life states never go back. The attempt goes on rising, so that no worker of an
+        earlier life can commit. Whether there is still a photo to work on, the queue knows.
+
+        Raises:
+            IllegalTransitionError: It has not failed.
+        """
+        if self.state is not JobState.FAILED:
+            raise IllegalTransitionError(self.state, JobState.QUEUED)
+        fresh = replace(self, state=JobState.QUEUED, step=0, steps_total=None)
+        return replace(fresh, started_ms=None, finished_ms=None, error_code=None, error_detail=None)
 
     def seen_at(self, now_ms: int) -> Job:
         """Give the job as it reads at a moment: a succeeded one whose result is past its time reads as expired."""

@@ -40,7 +40,7 @@ class JobEvent:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is the end of the job, so that none can follow."""
+        """Whether it is the end of the job, so that none can follow; a retry by an operator begins events anew."""
         return self.type == "state" and JobState(self.data["state"]).is_terminal
 
 

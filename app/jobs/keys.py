@@ -38,7 +38,10 @@ class Keys:
 
     @property
     def dead(self) -> str:
-        """Stream of jobs that failed on every delivery."""
+        """Stream of jobs that failed on every delivery.
+
+        Under this name with `:photos` those whose photos are in Redis' memory, by the time of their end.
+        """
         return f"{self.prefix}dead"
 
     @property
@@ -53,7 +56,10 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """Hash of announced workers."""
+        """Hash of announced workers.
+
+        Under this name with `:looked`, for a minute, that somebody has looked for consumers that nobody needs.
+        """
         return f"{self.prefix}workers"
 
     def job(self, job_id: str) -> str:

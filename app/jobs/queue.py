@@ -20,6 +20,7 @@ from app.errors import ResultGoneError, ResultNotReadyError
 from app.jobs.batches import BatchStore
 from app.jobs.claim import Claim, QueuePolicy, Renewal, WorkerInfo
 from app.jobs.connection import call, connect
+from app.jobs.dead import DeadJobs
 from app.jobs.directory import Directory, server_ms
 from app.jobs.idempotency import IdempotencyKeys
 from app.jobs.job import JobState
@@ -32,6 +33,7 @@ from app.jobs.parts import unknown_job
 from app.jobs.previews import Listeners
 from app.jobs.results import ResultReader
 from app.jobs.retention import Retention
+from app.jobs.server import ServerFacts, check_server
 from app.jobs.settling import Settling
 from app.jobs.submitting import Submitting
 
@@ -68,6 +70,8 @@ class JobQueue(Submitting, Settling):
         results: Reads results piece by piece.
         outbox: Webhooks that are to be sent.
         retention: Deletes photos.
+        dead: Jobs that failed on every delivery.
+        server: What the Redis server told about itself (`check`).
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class JobQueue(Submitting, Settling):
         self.results = ResultReader(self._blobs, keys)
         self.outbox = Outbox(redis, keys, self._scripts)
         self.retention = Retention(redis, keys, self._blobs)
+        self.dead = DeadJobs(self._scripts, self.policy)
+        self.server = ServerFacts()
 
     @classmethod
     def from_url(
@@ -105,6 +111,15 @@ class JobQueue(Submitting, Settling):
     async def ping(self) -> None:
         """Return when Redis answers."""
         await call(self._redis, "PING")
+
+    async def check(self) -> ServerFacts:
+        """Look whether the server will do, and note what it tells about itself.
+
+        Raises:
+            UnusableRedisError: It is too old.
+        """
+        self.server = await check_server(self._redis)
+        return self.server
 
     async def result(self, job_id: str) -> bytes:
         """Give the bytes of the restored photo.

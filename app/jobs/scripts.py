@@ -24,7 +24,7 @@ _NAMES = (
     "room", "submit", "claim", "renew", "progress", "finish", "fail", "canceled", "hand_back", "cancel", "announce",
     "retire", "preview", "page", "reserve_key", "release_key", "batch_create", "batch_take",
     "batch_refuse", "batch_defer", "batch_cancel", "batch_view", "batch_room", "purge",
-    "webhook_take", "webhook_settle", "objects_hold", "objects_take",
+    "webhook_take", "webhook_settle", "objects_hold", "objects_take", "dead_page", "dead_retry", "dead_drop",
 )  # fmt: skip
 _PARTS = dict.fromkeys(("submit", "reserve_key", "release_key", "batch_create"), ("idempotency",))
 """Files that a script needs between the prelude and its own."""
@@ -90,6 +90,7 @@ class Scripts:
             policy.result_ttl_s * 1000,
             policy.max_deliveries,
             policy.lease_ms,
+            policy.dead_ttl_s * 1000,
         ]
 
     async def _run(self, name: str, *args: str | int | bytes) -> Any:
@@ -154,7 +155,7 @@ class Scripts:
         head = (worker, instance, limit, tick, self._policy.batch_every, wanted)
         rows, *last_ids = await self._run("claim", *head, *held)
         taken = [
-            Taken(priority.decode(), entry.decode(), fence, age_ms, dict(zip(flat[::2], flat[1::2], strict=True)))
+            Taken(priority.decode(), entry.decode(), fence, age_ms, _flat(flat))
             for priority, entry, fence, age_ms, flat in rows
         ]
         return taken, last_ids
@@ -209,12 +210,30 @@ class Scripts:
             The place to go on from (empty at the end), and of each job its record and its position in the queue.
         """
         last, *rows = await self._run("page", tenant, *args)
-        found = [(dict(zip(flat[::2], flat[1::2], strict=True)), int(position)) for flat, position in rows]
+        found = [(_flat(flat), int(position)) for flat, position in rows]
         return last.decode(), found
+
+    async def dead_page(
+        self, before: str, limit: int
+    ) -> list[tuple[str, dict[bytes, bytes], dict[bytes, bytes], bool]]:
+        """List dead jobs, newest first; gives entry, its fields, record (empty when gone), whether a retry can be."""
+        rows = await self._run("dead_page", before, limit)
+        return [(entry.decode(), _flat(about), _flat(record), bool(can)) for entry, about, record, can in rows]
+
+    async def dead_retry(self, job_id: str) -> tuple[str, int]:
+        """Put a dead job back into the queue; gives a word (see `lua/dead_retry.lua`) and the number of queued jobs."""
+        word, queued = await self._run("dead_retry", job_id, self._policy.max_queued)
+        return word.decode(), queued
+
+    async def dead_drop(self, job_id: str) -> str:
+        """Give up a dead job; gives a word, see `lua/dead_drop.lua`."""
+        word: bytes = await self._run("dead_drop", job_id)
+        return word.decode()
 
     async def announce(self, worker: str, ready: bool, model: str, ttl_ms: int, models: Iterable[str]) -> None:
         """Record a sign of life."""
-        await self._run("announce", worker, int(ready), model, ttl_ms, ",".join(models))
+        about = (int(ready), model, ttl_ms, ",".join(models))
+        await self._run("announce", worker, *about, self._policy.consumer_idle_ms)
 
     async def retire(self, worker: str) -> int:
         """Forget a worker; gives the number of jobs handed back."""
@@ -223,6 +242,10 @@ class Scripts:
 
 def _used(key: KeyUse) -> tuple[str, str, str]:
     return key.name, key.fingerprint, key.token
+
+
+def _flat(row: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(row[::2], row[1::2], strict=True))
 
 
 def _renewal(answer: Sequence[int]) -> Renewal:

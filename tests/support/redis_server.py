@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -29,6 +30,7 @@ class RedisServer:
         self.dir = Path(self._dir.name)
         self.socket = self.dir / "r.sock"
         self.arguments = arguments
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,7 +41,7 @@ class RedisServer:
         command = [self.binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.dir)]
         command += ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction", *self.arguments]
         with (self.dir / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
         deadline = time.monotonic() + 20
         while True:
             client = redis.Redis(unix_socket_path=str(self.socket))

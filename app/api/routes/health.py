@@ -51,7 +51,8 @@ class ReadyModel(BaseModel):
 async def readyz(request: Request, services: ServicesDep) -> Response | dict[str, Any]:
     """Say whether a photo sent now would be restored: Redis answers and a worker is warm.
 
-    `warnings` names the models that `GET /models` lists and no ready worker has: jobs that name them would fail.
+    `warnings` names the models that `GET /models` lists and no ready worker has (jobs that name them would fail), and
+    settings of Redis by which jobs may get lost, as they were when this process met it.
     """
     try:
         await services.queue.ping()
@@ -72,7 +73,7 @@ async def readyz(request: Request, services: ServicesDep) -> Response | dict[str
         )
     return {
         "status": "ready",
-        "warnings": _warnings(services.model_names, workers),
+        "warnings": [*services.queue.server.warnings, *_warnings(services.model_names, workers)],
         "workers": [
             {"name": worker.name, "ready": worker.ready, "model": worker.model, "models": worker.models}
             for worker in workers

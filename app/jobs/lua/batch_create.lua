@@ -5,7 +5,7 @@
 -- number of entries that wait}; "lost" means that a stored photo is gone.
 local id, tenant, created_ms, ttl_ms = arg(1), arg(2), arg(3), arg(4)
 local key, fingerprint, token, key_ms = arg(5), arg(6), arg(7), arg(8)
-local FIRST = 18
+local FIRST = HEAD + 11
 if redis.call("EXISTS", BATCH .. id) == 1 then
   return { "known", id }
 end

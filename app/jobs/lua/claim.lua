@@ -6,7 +6,7 @@
 local worker, owner = arg(1), arg(1) .. "/" .. arg(2)
 local limit, tick, batch_every = tonumber(arg(3)), tonumber(arg(4)), tonumber(arg(5))
 local held, held_count = {}, 0
-for i = 14, #ARGV do
+for i = HEAD + 7, #ARGV do
   held[ARGV[i]] = true
   held_count = held_count + 1
 end

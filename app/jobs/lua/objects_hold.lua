@@ -2,7 +2,7 @@
 -- needs them, then the photos as OBJECTS has them.
 redis.call("PERSIST", OBJECTS) -- works at the memory limit too: results must get out of here, see the prelude
 local due = NOW + tonumber(arg(1))
-for i = 9, #ARGV do
+for i = HEAD + 2, #ARGV do
   redis.call("ZADD", OBJECTS, "GT", due, ARGV[i]) -- GT: one that a job needs stays as it is
 end
 return 1

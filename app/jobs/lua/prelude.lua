@@ -3,7 +3,7 @@
 --
 -- At its memory limit Redis refuses commands that may need memory, but in a script only as the first write. Every
 -- script that must work then, because it frees memory or keeps jobs moving, begins its writes with one that never
--- needs any (XACK, UNLINK, ZREM, PERSIST, XREADGROUP).
+-- needs any (XACK, UNLINK, ZREM, PERSIST, PEXPIREAT, XREADGROUP).
 
 local STREAM = { interactive = KEYS[1], batch = KEYS[2] }
 local QUEUED = { interactive = KEYS[3], batch = KEYS[4] }
@@ -15,13 +15,16 @@ local BATCH, FEED = KEYS[18], KEYS[19]
 local STORED, FED = FEED .. ":stored", FEED .. ":fed"
 local OUTBOX, DELIVERY, DELIVERIES, ENDPOINT = KEYS[20], KEYS[21], KEYS[22], KEYS[23]
 local OBJECTS = KEYS[24]
+-- Of the dead jobs, those whose photos are in Redis' memory, by the time of their end.
+local DEAD_PHOTOS = DEAD .. ":photos"
 
 local GROUP = ARGV[1]
 local EVENT_MAXLEN, DEAD_MAXLEN = ARGV[2], ARGV[3]
 local RECORD_MS, RESULT_MS = tonumber(ARGV[4]), tonumber(ARGV[5])
-local MAX_DELIVERIES, LEASE_MS = tonumber(ARGV[6]), tonumber(ARGV[7])
+local MAX_DELIVERIES, LEASE_MS, DEAD_MS = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local HEAD = 8 -- what every script gets; behind it comes what is its own
 local function arg(i)
-  return ARGV[7 + i]
+  return ARGV[HEAD + i]
 end
 
 -- The server's clock, so that API and workers on different machines agree on every time.
@@ -32,7 +35,7 @@ local function load_job(id)
   local v = redis.call(
     "HMGET", JOB .. id,
     "state", "attempt", "deliveries", "priority", "entry", "cancel_requested", "created_ms", "owner",
-    "error_code", "error_detail", "tenant", "batch_id", "webhook", "webhook_events"
+    "error_code", "error_detail", "tenant", "batch_id", "webhook", "webhook_events", "retries", "dead", "dead_until_ms"
   )
   if not v[1] then
     return nil
@@ -41,7 +44,8 @@ local function load_job(id)
     id = id, state = v[1], attempt = tonumber(v[2]) or 0, deliveries = tonumber(v[3]) or 0, priority = v[4],
     entry = v[5], cancel_requested = v[6] == "1", created_ms = v[7], owner = v[8],
     error_code = v[9], error_detail = v[10], tenant = v[11] or "default",
-    batch = v[12] or "", webhook = v[13] or "", webhook_events = v[14] or "",
+    batch = v[12] or "", webhook = v[13] or "", webhook_events = v[14] or "", retries = tonumber(v[15]) or 0,
+    dead = v[16], dead_until_ms = tonumber(v[17]) or 0,
   }
 end
 
@@ -137,13 +141,14 @@ end
 
 -- Puts a webhook into the outbox, in the very step that makes true what it tells: neither is there without the other.
 -- `subject` is the job, or batch:index of an entry that is none; `about` is a flat list of names and values. A message
--- has the same id however often it is put there, and says nothing of the job to those who see the id alone.
+-- has the same id however often it is put there, and says nothing of the job to those who see the id alone; each life
+-- of a job (`retries` of them before) has messages of its own.
 local OUTBOX_MS = 7 * 24 * 3600 * 1000 -- longer than any schedule: should nobody ever send, it goes by itself
-local function tell(event, subject, batch, tenant, url, events, about)
+local function tell(event, subject, batch, tenant, url, events, about, retries)
   if url == "" or not string.find("," .. events .. ",", "," .. event .. ",", 1, true) then
     return
   end
-  local id = "msg_" .. redis.sha1hex(subject .. ":" .. event)
+  local id = "msg_" .. redis.sha1hex(subject .. ":" .. event .. ((retries or 0) > 0 and ":" .. retries or ""))
   local key = DELIVERY .. id
   local endpoint = redis.sha1hex(tenant .. " " .. (string.match(url, "^[^/]+//[^/?#]+") or url))
   if redis.call("EXISTS", key) == 1 then
@@ -157,6 +162,19 @@ local function tell(event, subject, batch, tenant, url, events, about)
   redis.call("RPUSH", DELIVERIES .. subject, id)
   redis.call("PEXPIRE", DELIVERIES .. subject, OUTBOX_MS)
   redis.call("ZADD", OUTBOX, NOW, endpoint .. ":" .. id)
+end
+
+-- From when on a webhook is settled it stays as long as a record does, and so does the list that names it, unless
+-- another one in there is still to be sent.
+local function keep_settled(id)
+  redis.call("PEXPIRE", DELIVERY .. id, RECORD_MS + RESULT_MS)
+  local list = DELIVERIES .. (redis.call("HGET", DELIVERY .. id, "subject") or "")
+  for _, other in ipairs(redis.call("LRANGE", list, 0, -1)) do
+    if redis.call("HGET", DELIVERY .. other, "state") == "pending" then
+      return
+    end
+  end
+  redis.call("PEXPIRE", list, RECORD_MS + RESULT_MS)
 end
 
 -- Photos in an object store, where Redis cannot delete them itself. OBJECTS has every one of them ("image:ID", "mask:ID",
@@ -173,6 +191,14 @@ local function keep_upload(id)
   redis.call("PERSIST", IMAGE .. id)
   redis.call("PERSIST", MASK .. id)
   redis.call("ZADD", OBJECTS, "XX", "+inf", "image:" .. id, "+inf", "mask:" .. id)
+end
+
+-- Keeps photo and mask until then, for a job that has ended and may be retried. Works at the memory limit too.
+local function keep_upload_until(id, until_ms)
+  redis.call("PEXPIREAT", IMAGE .. id, until_ms)
+  redis.call("PEXPIREAT", MASK .. id, until_ms)
+  local due = until_ms + UPLOAD_GRACE_MS -- so that no sweep has begun to delete what is taken back at the last moment
+  redis.call("ZADD", OBJECTS, "XX", due, "image:" .. id, due, "mask:" .. id)
 end
 
 -- Works at the memory limit too.
@@ -206,11 +232,16 @@ local function note_pace()
   )
 end
 
--- Makes a job terminal. `fields` is a flat list of further hash fields. Frees the upload first of all.
-local function conclude(job, state, fields)
+-- Makes a job terminal. `fields` is a flat list of further hash fields. Frees the upload first of all, unless it is to be
+-- kept for `upload_ms`: then the record stays at least as long.
+local function conclude(job, state, fields, upload_ms)
   local key = JOB .. job.id
-  local keep_ms = RECORD_MS
-  drop_upload(job.id)
+  local keep_ms = math.max(RECORD_MS, upload_ms or 0)
+  if (upload_ms or 0) > 0 then
+    keep_upload_until(job.id, NOW + upload_ms)
+  else
+    drop_upload(job.id)
+  end
   drop_preview(job.id)
   redis.call("HSET", key, "state", state, "finished_ms", NOW, unpack(fields or {}))
   redis.call("HDEL", key, "owner")
@@ -231,30 +262,49 @@ local function conclude(job, state, fields)
   redis.call("XADD", NOTICES, "MAXLEN", "~", DEAD_MAXLEN, "*", "job", job.id, "state", state)
   if job.webhook ~= "" then
     local about = redis.call("HGETALL", key)
-    tell("job." .. state, job.id, job.batch, job.tenant, job.webhook, job.webhook_events, about)
+    tell("job." .. state, job.id, job.batch, job.tenant, job.webhook, job.webhook_events, about, job.retries)
   end
 end
 
-local function fail_job(job, code, detail)
-  conclude(job, "failed", { "error_code", code, "error_detail", detail })
+local function fail_job(job, code, detail, upload_ms)
+  conclude(job, "failed", { "error_code", code, "error_detail", detail }, upload_ms)
 end
 
--- The end of a job whose deliveries are used up; it stays on record for people to look at.
+-- Takes dead jobs out whose records are gone by now.
+local DEAD_RECORD_MS = math.max(RECORD_MS, DEAD_MS)
+local function forget_dead()
+  redis.call("ZREMRANGEBYSCORE", DEAD_PHOTOS, "-inf", NOW - DEAD_MS)
+  redis.call("XTRIM", DEAD, "MINID", NOW - DEAD_RECORD_MS)
+end
+
+-- The end of a job whose deliveries are used up. It stays on record for people to look at, and for a time with its photo,
+-- so that they can have it tried again (`dead_retry`); not if its caller wants it no more.
 local function bury(job, code, detail)
-  fail_job(job, code, detail)
-  redis.call(
+  local upload_ms = job.cancel_requested and 0 or DEAD_MS
+  fail_job(job, code, detail, upload_ms)
+  local entry = redis.call(
     "XADD", DEAD, "MAXLEN", "~", DEAD_MAXLEN, "*",
     "job", job.id, "code", code, "detail", detail, "deliveries", job.deliveries, "at_ms", NOW
   )
+  redis.call("HSET", JOB .. job.id, "dead", entry, "dead_until_ms", NOW + upload_ms)
+  if redis.call("EXISTS", IMAGE .. job.id) == 1 then
+    redis.call("ZADD", DEAD_PHOTOS, NOW, job.id)
+    redis.call("PEXPIRE", DEAD_PHOTOS, DEAD_MS)
+  end
+  forget_dead()
+  redis.call("PEXPIRE", DEAD, DEAD_RECORD_MS) -- should no other job ever die
+end
+
+-- Takes a job out of the dead ones. Works at the memory limit too.
+local function unbury(job)
+  redis.call("ZREM", DEAD_PHOTOS, job.id)
+  redis.call("XDEL", DEAD, job.dead)
+  redis.call("HDEL", JOB .. job.id, "dead", "dead_until_ms")
 end
 
 -- Lets any worker take the job at once: a new entry, because Redis has no release of a pending one before 8.8, and
 -- because the autoscaler sees new entries only. Keeps the job's place in the depth by its creation time.
-local function requeue(job, deliveries)
-  drop_entry(job.priority, job.entry)
-  if job.cancel_requested then
-    return conclude(job, "canceled")
-  end
+local function enqueue(job, deliveries)
   local entry = redis.call("XADD", STREAM[job.priority], "*", "job", job.id)
   local key = JOB .. job.id
   redis.call("HSET", key, "state", "queued", "entry", entry, "deliveries", deliveries, "step", 0)
@@ -262,6 +312,15 @@ local function requeue(job, deliveries)
   redis.call("ZADD", QUEUED[job.priority], job.created_ms, job.id)
   relist(job, "queued")
   emit(job.id, "state", { state = "queued", attempt = job.attempt })
+end
+
+-- Takes a job from the worker that holds it and lets others have it.
+local function requeue(job, deliveries)
+  drop_entry(job.priority, job.entry)
+  if job.cancel_requested then
+    return conclude(job, "canceled")
+  end
+  enqueue(job, deliveries)
 end
 
 -- The job if this claim (id, fence, entry, owner) is its latest attempt and still runs, else nil. The owner counts too:
@@ -282,18 +341,31 @@ end
 
 -- Whether new jobs must wait because memory is short: above this share of Redis' limit (1 = all of it), the rest is
 -- for results. With `more_bytes`, whether it would be with that many more. False where there is no limit, or where
--- asking is forbidden.
+-- asking is forbidden. Photos of dead jobs are in nobody's way: the oldest are given up if that makes room.
+local GIVEN_UP_AT_ONCE = 100
 local function is_memory_short(share, more_bytes)
-  local info = redis.pcall("INFO", "memory")
-  if type(info) ~= "string" then
-    return false
+  for given_up = 0, GIVEN_UP_AT_ONCE do
+    local info = redis.pcall("INFO", "memory")
+    if type(info) ~= "string" then
+      return false
+    end
+    local function number(name)
+      return tonumber(string.match(info, name .. ":(%d+)") or "0")
+    end
+    local limit = number("maxmemory")
+    local used, more = number("used_memory") - number("mem_not_counted_for_evict"), more_bytes or 0
+    if limit == 0 or used + more <= limit * share then
+      return false
+    end
+    if more > limit * share or given_up == GIVEN_UP_AT_ONCE then
+      return true -- it never has room, or not now
+    end
+    local oldest = redis.call("ZPOPMIN", DEAD_PHOTOS)[1] -- works at the memory limit too
+    if not oldest then
+      return true
+    end
+    redis.call("UNLINK", IMAGE .. oldest, MASK .. oldest)
   end
-  local function number(name)
-    return tonumber(string.match(info, name .. ":(%d+)") or "0")
-  end
-  local limit = number("maxmemory")
-  local used = number("used_memory") - number("mem_not_counted_for_evict")
-  return limit > 0 and used + (more_bytes or 0) > limit * share
 end
 
 -- Takes an entry of a batch out of the feed.

@@ -13,6 +13,9 @@ if job.state == "queued" or job.state == "running" then
   conclude(job, "canceled")
   job.state = "canceled"
 end
+if job.dead then
+  unbury(job)
+end
 redis.call("UNLINK", JOB .. job.id, EVENTS .. job.id, LISTEN .. job.id, IMAGE .. job.id, MASK .. job.id)
 for attempt = 1, job.attempt do
   redis.call("UNLINK", RESULT .. job.id .. ":" .. attempt)

@@ -15,7 +15,12 @@ if state == "queued" or state == "running" then
   keep_upload(id)
   return { "known", queued }
 elseif state then
-  drop_upload(id)
+  local dead_until_ms = tonumber(redis.call("HGET", JOB .. id, "dead_until_ms") or "0")
+  if dead_until_ms > NOW then
+    keep_upload_until(id, dead_until_ms)
+  else
+    drop_upload(id)
+  end
   return { "known", queued }
 end
 local key, fingerprint, token, key_ms = arg(6), arg(7), arg(8), arg(9)
@@ -41,7 +46,7 @@ if arg(12) == "0" and is_memory_short(share) then
 end
 
 local fields = {}
-for i = 20, #ARGV do
+for i = HEAD + 13, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.

@@ -20,7 +20,7 @@ else
   redis.call("ZREM", OUTBOX, member)
   redis.call("HSET", key, "state", outcome)
   redis.call("HDEL", key, "about", "next_ms")
-  redis.call("PEXPIRE", key, RECORD_MS + RESULT_MS)
+  keep_settled(id)
 end
 if outcome == "disabled" and v[4] ~= "" and redis.call("EXISTS", BATCH .. v[4]) == 1 then
   redis.call("HSET", BATCH .. v[4], "off:" .. redis.sha1hex(v[5]), NOW)

@@ -3,7 +3,7 @@
 -- endpoint of each that this process is sending. Gives {number of the try, flat record} of each.
 local limit, lease_ms, most = tonumber(arg(1)), tonumber(arg(2)), tonumber(arg(3))
 local busy, until_ms, taken = {}, {}, {}
-for i = 11, #ARGV do
+for i = HEAD + 4, #ARGV do
   busy[ARGV[i]] = (busy[ARGV[i]] or 0) + 1
 end
 redis.call("PERSIST", OUTBOX) -- works at the memory limit too; see the prelude
@@ -27,6 +27,7 @@ for _, member in ipairs(redis.call("ZRANGEBYSCORE", OUTBOX, "-inf", NOW, "LIMIT"
       redis.call("ZREM", OUTBOX, member)
       redis.call("HSET", key, "state", "disabled")
       redis.call("HDEL", key, "about", "next_ms")
+      keep_settled(id)
     else
       if v[4] then
         redis.call("HINCRBY", key, "failures", 1)

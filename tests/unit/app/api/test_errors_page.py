@@ -12,14 +12,15 @@ from app.api import error_page
 from app.api.app import create_app
 from app.api.error_catalogue import TEXTS, catalogue
 from app.api.operation_errors import OPERATIONS, errors_of
-from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError
+from app.errors import DeviceUnavailableError, EmbeddedRedisError, ServiceError, UnusableRedisError
+from app.jobs.dead import JobNotDeadError
 from app.settings import Settings
 from app.storage.errors import StorageSetupError
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "errors.md"
 OF_PROGRAMS = ("app.bench", "app.client", "app.commands")
 """Packages whose errors a person at a terminal sees, and no caller of the API."""
-NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError, StorageSetupError)
+NEVER_SENT = (DeviceUnavailableError, EmbeddedRedisError, JobNotDeadError, StorageSetupError, UnusableRedisError)
 
 
 def kinds(base: type[ServiceError]) -> list[type[ServiceError]]:
