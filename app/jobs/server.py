@@ -3,10 +3,11 @@
 One question, `INFO`, answered by every version and by most managed services. Where it is forbidden, or answers in
 another way, nothing is said against the server: the commands themselves will tell.
 
-No command newer than `MINIMUM` is used although some would fit. XACKDEL (8.2) is XACK and XDEL in one, but both run
-inside a script, where the second call costs about a microsecond. XNACK (8.8) and XREADGROUP CLAIM (8.4) give an entry
-again that was delivered before; the autoscaler sees new entries only, and `lua/claim.lua` must tell a lease that ran
-out from an answer that got lost. So there is one way for all versions, and every test is a test of it.
+No command newer than `MINIMUM` is used although some seem to fit. XACKDEL (8.2) takes a single entry out, and holes
+between entries make the lag of the group unreadable (`drop_entry` in `lua/prelude.lua`). XNACK (8.8) and XREADGROUP
+CLAIM (8.4) give an entry again that was delivered before; the autoscaler sees new entries only, and `lua/claim.lua`
+must tell a lease that ran out from an answer that got lost. So there is one way for all versions, and every test is a
+test of it.
 """
 
 from __future__ import annotations
