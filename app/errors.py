@@ -23,6 +23,8 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     retryable: bool = False
+    is_lasting: bool = False
+    """Whether a process that meets it when it starts would meet it again, until somebody puts something right."""
     default_retry_after_s: ClassVar[float | None] = None
 
     def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
@@ -398,14 +400,24 @@ class DeviceUnavailableError(ServiceError):
     code = "device_unavailable"
     status = 503
     title = "The device is not there"
+    is_lasting = True
 
 
 class EmbeddedRedisError(ServiceError):
-    """The embedded Redis server cannot be started or has stopped."""
+    """The embedded Redis server cannot be started or has stopped.
+
+    Args:
+        detail: What happened.
+        is_lasting: Whether it would happen again at the next start.
+    """
 
     code = "embedded_redis"
     status = 503
     title = "The embedded Redis server is not running"
+
+    def __init__(self, detail: str = "", *, is_lasting: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.is_lasting = is_lasting
 
 
 class UnusableRedisError(ServiceError):
@@ -414,3 +426,4 @@ class UnusableRedisError(ServiceError):
     code = "redis_unusable"
     status = 503
     title = "The Redis server cannot be used"
+    is_lasting = True

@@ -2,6 +2,9 @@
 
 Records written while a request is answered have its id, too, and the trace that it belongs to.
 
+What a record says may come from anybody: a path, a file's name, the words of a library. So a line has no control
+characters, no secrets (`app.redaction`) and a bounded length, whoever wrote the record.
+
 Nothing is configured on import; composition roots call `configure_logging` once.
 """
 
@@ -9,21 +12,34 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
+from app.redaction import make_redactor
+
 if TYPE_CHECKING:
     from app.settings import Settings
+
+LONGEST_CHARS = 4096
+"""Most characters of a message, or of one value in a JSON line; collectors cut lines at 16 KiB."""
+LONGEST_TRACEBACK_CHARS = 4 * LONGEST_CHARS
+_LONGEST_ID_CHARS = 128
 
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 _request: ContextVar[Mapping[str, str]] = ContextVar("request", default={})  # noqa: B039 - never changed
 
 # What every record has; whatever else is there was given as `extra` and belongs into the JSON line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "job_id", "taskName", "color_message"}
+
+# What ends a line somewhere, moves a cursor, turns the direction of a text, or is no character at all.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+Redactor = Callable[[str], str]
 
 
 @contextmanager
@@ -60,7 +76,15 @@ class JobIdFilter(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, job_id, error, and what was given as `extra`."""
+    """One JSON object per line: time, level, logger, message, job_id, error, and what was given as `extra`.
+
+    Args:
+        redact: Takes secrets out of a text.
+    """
+
+    def __init__(self, redact: Redactor | None = None) -> None:
+        super().__init__()
+        self._redact = redact or make_redactor(())
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line."""
@@ -76,35 +100,96 @@ class JsonFormatter(logging.Formatter):
             line["job_id"] = job_id
         line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+            line["error"] = shorten(self._redact(self.formatException(record.exc_info)), LONGEST_TRACEBACK_CHARS)
+        tidy = {name: value if name == "error" else self._tidy(value) for name, value in line.items()}
+        return escape(json.dumps(tidy, ensure_ascii=False), as_json=True)
+
+    def _tidy(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {str(self._tidy(str(name))): self._tidy(item) for name, item in value.items()}
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+            return [self._tidy(item) for item in value]
+        return shorten(self._redact(str(value)), LONGEST_CHARS)
 
 
 class PlainFormatter(logging.Formatter):
-    """Time, level, logger and message; in brackets the id of the job, else of the request, where there is one."""
+    """Time, level, logger and message; in brackets the id of the job, else of the request, where there is one.
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+    A traceback follows on lines of its own that begin with a bar, so that none of them can pass for a record.
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        """Give the line without a traceback."""
-        text = super().formatMessage(record)
-        job_id = getattr(record, "job_id", None)
-        if job_id is not None:
-            return f"{text} [job {job_id}]"
-        request_id = getattr(record, "request_id", None)
-        return f"{text} [request {request_id}]" if request_id is not None else text
+    Args:
+        redact: Takes secrets out of a text.
+    """
+
+    def __init__(self, redact: Redactor | None = None) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: ", "%H:%M:%S")
+        self._redact = redact or make_redactor(())
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, and those of a traceback."""
+        record.asctime = self.formatTime(record, self.datefmt)
+        message = shorten(self._redact(record.getMessage()), LONGEST_CHARS)
+        lines = [escape(self.formatMessage(record) + message + _mark_of(record))]
+        if record.exc_info:
+            text = shorten(self._redact(self.formatException(record.exc_info)), LONGEST_TRACEBACK_CHARS)
+            lines += [f"  | {escape(line)}" for line in text.split("\n")]
+        return "\n".join(lines)
+
+
+def _mark_of(record: logging.LogRecord) -> str:
+    job_id, request_id = getattr(record, "job_id", None), getattr(record, "request_id", None)
+    if job_id is not None:
+        return f" [job {shorten(str(job_id), _LONGEST_ID_CHARS)}]"
+    return "" if request_id is None else f" [request {shorten(str(request_id), _LONGEST_ID_CHARS)}]"
+
+
+def escape(text: str, *, as_json: bool = False) -> str:
+    r"""Write control characters, ends of lines and marks of direction as escapes: one line that shows what is there.
+
+    Args:
+        text: Any text.
+        as_json: Whether the text is a JSON document, whose escapes differ (`\u009b` and not `\x9b`).
+    """
+
+    def write(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        return f"\\u{code:04x}" if as_json or code > 0xFF else f"\\x{code:02x}"
+
+    return _UNSAFE.sub(write, text)
+
+
+def shorten(text: str, most: int) -> str:
+    """Give at most so many characters of a text, and how many are left out: beginning and end tell the most."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... ({len(text) - 2 * half} characters left out) ... {text[-half:]}"
+
+
+def without_query(record: logging.LogRecord) -> bool:
+    """Leave out what stands behind the ? of a path in a record of the web server: it may hold what signs a URL.
+
+    A filter for the logger `uvicorn.access`; it keeps every record.
+    """
+    if isinstance(record.args, tuple) and len(record.args) == 5:
+        client, method, path, version, status = record.args
+        bare, mark, _ = str(path).partition("?")
+        record.args = (client, method, bare + ("?..." if mark else ""), version, status)
+    return True
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send all records of this process to one stream, replacing earlier set-ups.
 
     Args:
-        settings: Gives the level and whether lines are JSON.
+        settings: Gives the level, whether lines are JSON, and what must not be in them.
         stream: Where lines go; None means standard error.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_json else PlainFormatter())
+    redact = make_redactor(settings.secrets())
+    handler.setFormatter(JsonFormatter(redact) if settings.log_json else PlainFormatter(redact))
     handler.addFilter(JobIdFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -114,8 +199,13 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    access = logging.getLogger("uvicorn.access")
+    if without_query not in access.filters:
+        access.addFilter(without_query)
     # One line per outgoing request is noise at the level of this service.
     for name in ("httpx", "httpcore", "urllib3", "filelock"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # Tells every tag of a photo, names and places among them, at the level of debug.
+    logging.getLogger("PIL").setLevel(max(logging.INFO, root.level))
     # The form parser warns of every broken form; the API answers those with a problem document already.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -49,6 +49,11 @@ _held = Gauge("vlmir_jobs_held", "Jobs that this worker holds.", registry=WORKER
 _claimed = Counter("vlmir_jobs_claimed", "Jobs taken from the queue.", ("priority", "redelivered"), registry=WORKER)
 _ended = Counter("vlmir_jobs_ended", "Attempts by how they ended.", ("outcome", "model"), registry=WORKER)
 _failed = Counter("vlmir_jobs_failed", "Failed attempts by error code.", ("code",), registry=WORKER)
+_stale_commits = Counter(
+    "vlmir_stale_commits",
+    "Outcomes that the queue refused, because another worker has the job or it is over.",
+    registry=WORKER,
+)
 _wait_seconds = Histogram(
     "vlmir_job_wait_seconds", "Time from acceptance to the first claim.", buckets=_SECONDS, registry=WORKER
 )
@@ -174,6 +179,11 @@ def record_ended(
         _failed.labels(code).inc()
 
 
+def record_stale_commit() -> None:
+    """Count an outcome that the queue refused, because another worker has the job or it is over."""
+    _stale_commits.inc()
+
+
 def record_forward(tiles: int, padded: int, seconds: float, model: str = "") -> None:
     """Count one network forward.
 
@@ -208,13 +218,26 @@ def render(registry: CollectorRegistry) -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
+class PortTakenError(Exception):
+    """Nobody can scrape this worker: it cannot listen on its port."""
+
+
 def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - scraped from outside
     """Answer scrapes of this worker on a port, from a daemon thread.
 
     Returns:
         A function that stops answering.
+
+    Raises:
+        PortTakenError: It cannot listen there.
     """
-    server, thread = start_http_server(port, addr=host, registry=WORKER)
+    try:
+        server, thread = start_http_server(port, addr=host, registry=WORKER)
+    except OSError as error:
+        raise PortTakenError(
+            f"the worker cannot answer scrapes on port {port} ({error.strerror or error}): stop the program that "
+            "listens there, or set VLMIR_METRICS_PORT to another port, 0 for none"
+        ) from error
 
     def close() -> None:
         server.shutdown()

@@ -18,6 +18,7 @@ from app.errors import UnusableRedisError
 from app.fetch.addresses import parse_networks
 from app.jobs.address import parse_address
 from app.models import ServedModel, parse_model, parse_models
+from app.redaction import secrets_of
 from app.storage.urls import AllowedPrefixes, parse_storage
 from app.webhooks.policy import parse_schedule
 from app.webhooks.signing import WebhookSecrets
@@ -30,8 +31,12 @@ def default_state_dir() -> Path:
     """Give the user's state folder for this service, by the XDG rules."""
     base = os.environ.get("XDG_STATE_HOME", "")
     # The XDG rules say to ignore a relative path.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".local" / "state"
-    return root / "vlmir"
+    if base and Path(base).is_absolute():
+        return Path(base) / "vlmir"
+    try:
+        return Path.home() / ".local" / "state" / "vlmir"
+    except RuntimeError:  # a user of a container without a name and without HOME
+        return Path("/var/lib/vlmir")
 
 
 def default_otlp_endpoint() -> str:
@@ -285,6 +290,7 @@ class Settings(BaseSettings):
     )
     otlp_endpoint: str = Field(
         default_factory=default_otlp_endpoint,
+        repr=False,  # likewise
         description=(
             "Collector of OpenTelemetry that gets spans by OTLP over HTTP, such as http://collector:4318 [default: "
             "OTEL_EXPORTER_OTLP_ENDPOINT]; empty for none. Needs `vlmir[otel]`."
@@ -365,6 +371,10 @@ class Settings(BaseSettings):
         """Device of each worker that `vlmir serve` starts, at least one."""
         named = tuple(name.strip() for name in self.device.split(",") if name.strip()) or ("auto",)
         return tuple(named[number % len(named)] for number in range(self.workers or len(named)))
+
+    def secrets(self) -> set[str]:
+        """Give the values that nobody must see, those of the environment that stores of photos read among them."""
+        return secrets_of(self, os.environ)
 
     def environment(self, redis_url: str | None = None) -> dict[str, str]:
         """Give the environment of a child process that is to have these settings.

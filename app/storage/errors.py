@@ -21,6 +21,7 @@ class StorageSetupError(ServiceError):
     code = "storage_setup"
     status = 503
     title = "The storage cannot be used as it is set up"
+    is_lasting = True
 
 
 class OutputError(ServiceError):

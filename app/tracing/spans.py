@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from app.redaction import make_redactor
+
 if TYPE_CHECKING:
     from app.settings import Settings
 
@@ -87,7 +89,7 @@ def configure_tracing(settings: Settings, service: str) -> None:
         logger.warning("no spans are sent: %s is not installed; pip install 'vlmir[otel]'", error.name)
         return
     use_sink(OtelSink(otlp_exporter(settings.otlp_endpoint), service))
-    logger.info("spans are sent to %s", settings.otlp_endpoint)
+    logger.info("spans are sent to %s", make_redactor(())(settings.otlp_endpoint))
 
 
 def is_tracing() -> bool:

@@ -9,18 +9,24 @@ import secrets
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from app.allocator import keep_freed_memory
 from app.errors import ServiceError
 from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.jobs.waiting import wait_for_queue
 from app.logs import configure_logging
-from app.machine import usable_cores
-from app.metrics import serve_worker_metrics
-from app.settings import Settings
+from app.machine import share_cores, usable_cores
+from app.metrics import PortTakenError, serve_worker_metrics
+from app.setting_errors import explain_problems
+from app.settings import ENV_PREFIX, Settings
 from app.storage.setup import Storage
 from app.tracing.spans import configure_tracing
+from app.worker.courier import end_tasks
 from app.worker.faults import DeviceLostError
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.previews import PreviewPolicy
@@ -32,16 +38,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger("app.worker")
 
 
+FIRST_LOOK_S = 1.0
+"""Time that Redis gets to be found unusable before the models are loaded, which takes longer."""
+
+
 def main() -> int:
     """Run one worker with settings from the environment; gives the exit code."""
-    return run_worker(Settings())
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.writelines(f"{line}\n" for line in explain_problems(error, Settings, ENV_PREFIX))
+        return EXIT_UNUSABLE
+    return run_worker(settings)
 
 
 def run_worker(settings: Settings) -> int:
-    """Run one worker until SIGTERM or SIGINT; gives the exit code."""
+    """Run one worker until SIGTERM or SIGINT; gives the exit code.
+
+    `EXIT_UNUSABLE` means that it cannot work with these settings, this Redis server or these weights.
+    """
     configure_logging(settings)
     configure_tracing(settings, "vlmir-worker")
     keep_freed_memory()
+    share_cores()
     if settings.redis_url is None:
         logger.error("a worker needs a queue: set VLMIR_REDIS_URL, or start everything with `vlmir serve`")
         return EXIT_UNUSABLE
@@ -89,7 +108,25 @@ def make_models(settings: Settings) -> ModelSet:
 
 
 async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
-    queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings), storage)
+    try:
+        queue = JobQueue.from_url(redis_url, settings.namespace, QueuePolicy.of(settings), storage)
+        try:
+            await _work(_make_loop(settings, queue), wait_for_queue(queue, redis_url), settings.metrics_port)
+        finally:
+            await queue.close()
+    except ServiceError as error:
+        logger.error("the worker cannot work: %s", error.detail)
+        return EXIT_UNUSABLE
+    except DeviceLostError as error:
+        logger.critical("the worker ends, a new one may go on: %s", error)
+        return EXIT_FAILED
+    except PortTakenError as error:
+        logger.error("%s", error)
+        return EXIT_FAILED
+    return 0
+
+
+def _make_loop(settings: Settings, queue: JobQueue) -> WorkerLoop:
     policy = LoopPolicy(
         settings.worker_concurrency, settings.lease_s, settings.grace_s, previews=PreviewPolicy.of(settings)
     )
@@ -99,22 +136,36 @@ async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
         models.load()
         return models
 
-    worker = WorkerLoop(queue, make_warm_models, policy, _worker_name())
+    return WorkerLoop(queue, make_warm_models, policy, _worker_name())
+
+
+async def _work(worker: WorkerLoop, redis_works: Coroutine[Any, Any, None], metrics_port: int) -> None:
+    """Run the loop, which does without Redis while that is away, unless Redis turns out to be unusable.
+
+    Raises:
+        UnusableRedisError: It will never work.
+        PortTakenError: Nobody could see the metrics.
+        ServiceError: As `WorkerLoop.run`.
+        DeviceLostError: As `WorkerLoop.run`.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-    if settings.metrics_port:
-        serve_worker_metrics(settings.metrics_port)
+    waiting = asyncio.create_task(redis_works)
     try:
-        await worker.run()
-    except ServiceError as error:
-        logger.error("the worker cannot work: %s", error.detail)
-        return EXIT_UNUSABLE
-    except DeviceLostError as error:
-        logger.critical("the worker ends, a new one may go on: %s", error)
-        return EXIT_FAILED
+        if metrics_port:
+            serve_worker_metrics(metrics_port)
+        await asyncio.wait({waiting}, timeout=FIRST_LOOK_S)
+        if waiting.done():
+            waiting.result()
+        working = asyncio.create_task(worker.run())
+        await asyncio.wait({waiting, working}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done() and waiting.exception() is not None:
+            worker.stop()
+            await asyncio.gather(working, return_exceptions=True)
+            waiting.result()
+        await working
     finally:
-        await queue.close()
-    return 0
+        await end_tasks([waiting])
 
 
 def _worker_name() -> str:

@@ -15,8 +15,9 @@ import pytest
 import redis
 
 from app.errors import EmbeddedRedisError
-from app.jobs.embedded import SOCKET_PATH_MAX_BYTES, EmbeddedRedis, find_redis_server
+from app.jobs.embedded import SOCKET_PATH_MAX_BYTES, EmbeddedRedis
 from app.jobs.job import JobState
+from app.jobs.redis_program import find_redis_server
 from app.machine import memory_limit_bytes
 from tests.support.jobs import make_job, open_queue
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from app.commands.listening import ListenError
 from app.commands.supervisor import Child, Supervisor
 from app.settings import Settings
 
@@ -143,10 +144,10 @@ def test_does_not_repeat_what_cannot_work(settings: Settings, tmp_path: Path) ->
     assert lines(tmp_path / "log").count("API starts") == 1
 
 
-def test_unknown_address_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_address_is_explained(tmp_path: Path) -> None:
     settings = Settings(redis_url="redis://unused", host="no.such.host.invalid")
-    assert StandIns(settings, tmp_path / "log", []).run() == 1
-    assert "--host" in capsys.readouterr().err
+    with pytest.raises(ListenError, match="--host"):
+        StandIns(settings, tmp_path / "log", []).run()
 
 
 def test_children_of_a_killed_supervisor_see_the_end_of_their_input(tmp_path: Path) -> None:
