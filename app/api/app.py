@@ -23,10 +23,11 @@ from app.api.problems import add_problem_handlers
 from app.api.routes import analyze, batch, deliveries, events, health, jobs, models, page, restore
 from app.api.schemas import job_model_under
 from app.api.webhook_docs import describe_webhooks
-from app.errors import QueueUnavailableError
+from app.errors import UnusableRedisError
 from app.fetch.fetcher import ImageFetcher
 from app.jobs.job import Job
 from app.jobs.queue import JobQueue, QueuePolicy
+from app.jobs.waiting import wait_for_queue
 from app.settings import Settings
 from app.storage.setup import Storage
 from app.webhooks.policy import WebhookPolicy
@@ -35,7 +36,7 @@ from app.webhooks.signing import WebhookSecrets
 
 logger = logging.getLogger("app.api")
 
-_RETRY_S = 2.0
+_CANCEL_AGAIN_S = 0.5
 _DESCRIPTION = """\
 Restores damaged photos. Send one to `POST /restore`; follow the job with `GET /jobs/{id}`, or send `Prefer: wait=30`
 and get the restored photo as the answer. Errors are RFC 9457 problem documents with a stable `code`."""
@@ -43,6 +44,8 @@ and get the restored photo as the answer. Errors are RFC 9457 problem documents 
 
 def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastAPI:
     """Make the API. It connects to Redis when it starts, and starts without Redis too.
+
+    A Redis that can never work is told in `app.state.unusable`; whoever runs the app ends it then.
 
     Args:
         settings: Settings of the process; `redis_url` must be set.
@@ -64,16 +67,27 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
         logger.info("%s", explain(settings.host, settings.open_access))
         app.state.feeder = feeder = BatchFeeder(app.state.services)
         sender = _make_sender(settings, app.state.services)
-        running = [
-            asyncio.create_task(part) for part in (_prepare(queue), feeder.run(), sender.run(), queue.retention.run())
-        ]
+        app.state.unusable = None
+        running: list[asyncio.Task[None]] = []
+
+        async def begin() -> None:
+            await _prepare(app, queue, redis_url)
+            if app.state.unusable is None:
+                running.extend(
+                    asyncio.create_task(part) for part in (feeder.run(), sender.run(), queue.retention.run())
+                )
+
+        running.append(asyncio.create_task(begin()))
         try:
             yield
         finally:
             feeder.stop()
             sender.stop()
-            for task in running:
-                task.cancel()
+            # Again and again: a cancellation may get lost while a connection is opened, and then more is begun.
+            while left := [task for task in running if not task.done()]:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
             await asyncio.gather(*running, return_exceptions=True)
             await queue.close()
             await app.state.services.access.close()
@@ -109,23 +123,16 @@ def _make_sender(settings: Settings, services: Services) -> WebhookSender:
     return WebhookSender(services.queue.outbox, services.fetcher.pinned, secrets, policy, describe, prefix)
 
 
-async def _prepare(queue: JobQueue) -> None:
+async def _prepare(app: FastAPI, queue: JobQueue, redis_url: str) -> None:
     """Create the streams, as soon as Redis answers: an autoscaler that looks before the first job must find them."""
     try:
-        while not await _ensured(queue):  # noqa: ASYNC110 - nothing tells when a server starts to answer
-            await asyncio.sleep(_RETRY_S)
+        await wait_for_queue(queue, redis_url)
+    except UnusableRedisError as error:
+        logger.error("the API cannot work: %s", error.detail)
+        app.state.unusable = error
     except Exception:
         # Requests are answered nevertheless, each with what is wrong; but the reason must not go unseen.
         logger.exception("the streams of the queue cannot be created")
-
-
-async def _ensured(queue: JobQueue) -> bool:
-    try:
-        await queue.ensure()
-    except QueueUnavailableError as error:
-        logger.warning("waiting for the queue: %s", error.detail)
-        return False
-    return True
 
 
 def _version() -> str:
