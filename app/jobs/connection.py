@@ -80,8 +80,13 @@ def connect(url: str, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
     }
     try:
         if address.kind == "server":
-            return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
-        return Redis.from_pool(BlockingConnectionPool(**options | _located(address)))
+            pool = BlockingConnectionPool.from_url(url, **options)
+        else:
+            pool = BlockingConnectionPool(**options | _located(address))
+        pool.connection_class(
+            **pool.connection_kwargs
+        )  # an option that there is not is refused now, not when it is used
+        return Redis.from_pool(pool)
     except (ValueError, TypeError) as error:
         raise UnusableRedisError(
             f"VLMIR_REDIS_URL is not the address of a queue ({type(error).__name__}); look at the port, and at what "

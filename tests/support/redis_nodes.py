@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,19 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) 
 
 
 class RedisNode:
-    """One server on a loopback port; its data is gone when it is closed, not when it is killed."""
+    """One server on a loopback port; its data is gone when it is closed, not when it is killed.
 
-    def __init__(self, *arguments: str) -> None:
+    Args:
+        arguments: For the server.
+        login: How a client gets in, as redis-py takes it.
+    """
+
+    def __init__(self, *arguments: str, **login: Any) -> None:
         self.port = free_port()
         self._dir = tempfile.TemporaryDirectory(prefix="vlmir-node-")
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
-        # Answers of a Sentinel about masters come parsed, all others as bytes.
-        self.client = redis.Redis(port=self.port, socket_timeout=5, protocol=2)
+        self.client = redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, protocol=2, **login)
 
     @property
     def address(self) -> str:
@@ -84,7 +88,8 @@ class RedisNode:
         self._dir.cleanup()
 
     def ask(self, *words: str | int) -> Any:
-        return self.client.execute_command(*words)
+        execute: Any = self.client.execute_command  # untyped in redis-py
+        return execute(*words)
 
     def replicates(self, master: RedisNode) -> bool:
         info = self.client.info("replication")
@@ -92,20 +97,30 @@ class RedisNode:
 
 
 class Sentinel(RedisNode):
-    """A Sentinel that watches one master under the name "photos", and is quick to find it dead."""
+    """A Sentinel that watches one master under the name "photos", and is quick to find it dead.
 
-    def __init__(self, master: RedisNode) -> None:
-        super().__init__()
+    Args:
+        master: What it watches.
+        port_setting: Name of the setting for its port.
+        lines: More of its configuration, for after the name is known.
+        login: How a client gets in.
+    """
+
+    def __init__(
+        self, master: RedisNode, *, port_setting: str = "port", lines: Sequence[str] = (), **login: Any
+    ) -> None:
+        super().__init__(**login)
         self._config = Path(self._dir.name) / "sentinel.conf"
-        lines = [
-            f"port {self.port}",
+        known = [
+            f"{port_setting} {self.port}",
             "bind 127.0.0.1",
             f"dir {self._dir.name}",
             f"sentinel monitor photos 127.0.0.1 {master.port} 1",
             "sentinel down-after-milliseconds photos 500",
             "sentinel failover-timeout photos 2000",
+            *lines,
         ]
-        self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._config.write_text("\n".join(known) + "\n", encoding="utf-8")
 
     def command(self) -> list[str]:
         return [find_binary(), str(self._config), "--sentinel"]

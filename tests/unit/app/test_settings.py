@@ -41,6 +41,9 @@ def test_empty_variable_means_default(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("PORT", "70000"),
+        ("REDIS_URL", "http://queue"),
+        ("REDIS_URL", "redis+sentinel://queue"),
+        ("DEAD_TTL_S", "-1"),
         ("LEASE_S", "0"),
         ("NAMESPACE", "a b"),
         ("NAMESPACE", "{x}"),

@@ -66,7 +66,16 @@ def test_who_does_not_know_where_the_queue_is_and_why_is_told() -> None:
         raise RedisConnectionError("as the client wraps it") from NotLocatedError("h:26379: knows no master 'x'")
 
 
-@pytest.mark.parametrize("url", ["redis://:secret@host/?db=one", "redis+sentinel://:secret@host/x?max_connections=y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@host/?db=one",
+        "redis+sentinel://:secret@host/x?max_connections=y",
+        "redis://:secret@host?ssl_ca_certs=/a",
+        "redis+cluster://:secret@host?colour=red",
+        "unix:///a.sock?password=secret&colour=red",
+    ],
+)
 def test_options_of_an_address_that_mean_nothing_are_refused_without_showing_it(url: str) -> None:
     with pytest.raises(UnusableRedisError, match="behind a question mark") as refused:
         connect(url)

@@ -39,6 +39,28 @@ def test_moved_to_changes_the_state_only() -> None:
     assert job.moved_to(JobState.RUNNING) == replace(job, state=JobState.RUNNING)
 
 
+def test_only_an_operators_retry_of_a_failed_job_leads_back_to_the_queue() -> None:
+    for state in JobState:
+        if state.is_terminal:
+            assert not TRANSITIONS[state] & {JobState.QUEUED, JobState.RUNNING}
+        job = replace(
+            make_job(),
+            state=state,
+            attempt=3,
+            step=2,
+            steps_total=4,
+            started_ms=1,
+            finished_ms=5,
+            error_code="worker_lost",
+        )
+        if state is JobState.FAILED:
+            again = job.retried()
+            assert again == replace(make_job(), id=job.id, created_ms=job.created_ms, attempt=3)
+        else:
+            with pytest.raises(IllegalTransitionError, match=f"from {state.value} to queued"):
+                job.retried()
+
+
 def test_succeeded_job_reads_as_expired_from_its_expiry_on() -> None:
     job = replace(make_job(), state=JobState.SUCCEEDED, expires_ms=1000)
     assert job.seen_at(999).state is JobState.SUCCEEDED
