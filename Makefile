@@ -8,7 +8,7 @@ REPORT ?= runs/report
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
 
-.PHONY: help install run test check demo fuzz-api bench-memory eval train-small
+.PHONY: help install run test check audit demo fuzz-api bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,12 +24,16 @@ install: $(STAMP) ## make .venv with everything (a few minutes, about 6 GB)
 run: install     ## start API, worker and embedded Redis at http://127.0.0.1:8000
 	$(BIN)/vlmir serve
 
-check: install   ## format, lint, types, import rules, spelling
+check: install   ## format, lint, types, import rules, spelling, known holes in packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell app model tests docs README.md CHANGELOG.md
+	$(BIN)/python -m tests.supply.audit --daily
+
+audit: install   ## ask the OSV database about each installed package; fails on a known hole, not where it cannot be reached
+	$(BIN)/python -m tests.supply.audit
 
 test: check      ## every check and every test that needs no GPU
 	$(BIN)/python -m pytest -m 'not gpu'
