@@ -280,7 +280,7 @@ async def test_server_that_stops_ends_streams_at_once_and_in_order(redis_url: st
 
 
 async def test_stream_outlives_an_absence_of_redis(namespace: str) -> None:
-    server = RedisServer()
+    server = RedisServer("--appendfsync", "always")
     server.start()
     try:
         policy = QueuePolicy(lease_ms=LONG_LEASE_MS)

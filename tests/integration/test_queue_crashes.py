@@ -39,7 +39,7 @@ async def is_accepted(queue: JobQueue, job: Job) -> bool:
 @pytest.mark.anyio
 async def test_random_kills_lose_no_job_and_finish_none_twice() -> None:
     choice = random.Random(7)
-    server = RedisServer()
+    server = RedisServer("--appendfsync", "always")  # with everysec a busy disk delays what a kill then takes
     server.start()
     jobs = [make_job(choice.choice(["interactive", "batch"])) for _ in range(JOBS)]
     async with open_queue(server.url, "", POLICY) as queue:

@@ -107,7 +107,7 @@ async def test_any_number_of_followers_takes_one_connection_and_none_afterwards(
 
 
 async def test_followers_are_woken_again_after_a_restart_of_redis(namespace: str) -> None:
-    server = RedisServer()
+    server = RedisServer("--appendfsync", "always")
     server.start()
     try:
         async with open_queue(server.url, namespace) as queue:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    own = RedisServer()
+    own = RedisServer("--appendfsync", "always")
     own.start()
     yield own
     own.close()
