@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=500, help="number of histories")
     parser.add_argument("--steps", type=int, default=60, help="rules in each of them")
-    parser.add_argument("--mutant-examples", type=int, default=300, help="most histories for each broken script")
+    parser.add_argument("--mutant-examples", type=int, default=600, help="most histories for each broken script")
     parser.add_argument("--seed", type=int, default=1, help="of all random choices")
     parser.add_argument("--redis-server", default=None, help="which redis-server; default: the one of the tests")
     parser.add_argument("--only", default=None, help="broken scripts alone, those whose names have this text")

@@ -58,7 +58,7 @@ MUTANTS = (
         "settling leaves holes in the stream", "prelude", '"XTRIM", stream, "MINID", first', '"XDEL", stream, entry'
     ),
     Mutant("what waits is trimmed", "prelude", '"XTRIM", stream, "MINID", first', '"XTRIM", stream, "MAXLEN", 0'),
-    Mutant("a purge leaves results", "purge", 'redis.call("UNLINK", RESULT .. job.id .. ":" .. attempt)', ""),
+    Mutant("a purge leaves the job in the listing", "purge", "job.state, member)\nredis", "0, member)\nredis"),
     Mutant("the listing keeps old states", "prelude", "job.state, member)\n  enlist", "0, member)\n  enlist"),
 )
 
