@@ -7,8 +7,9 @@ MODEL ?= small
 REPORT ?= runs/report
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
+SEED ?= 1
 
-.PHONY: help install run test check audit demo fuzz-api bench-memory eval train-small
+.PHONY: help install run test check audit demo fuzz-api model-check bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +44,10 @@ demo: install    ## degrade a public-domain photo, restore it through the servic
 
 fuzz-api: install ## random requests by the API's description for FUZZ_SECONDS=600, chains of them too: cases and failures
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+model-check: install ## random histories of the queue from SEED=1, broken scripts to be noticed, Spin on docs/models (about 15 minutes)
+	$(BIN)/python -m tests.property.queue_check --seed $(SEED)
+	$(BIN)/python -m tests.property.lease_model
 
 bench-memory: install ## resident memory of API and worker, before and after a 24-megapixel photo
 	$(BIN)/python -m tests.bench.memory
