@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -13,6 +14,9 @@ from app.commands.result_files import write_whole
 PRESENT = "present"
 """State of a photo whose result was there before and which no report tells about."""
 _NAMES = "surrogateescape"  # names of files may be no text
+# Spreadsheets run cells that begin so, and names and captions are other people's. An apostrophe in front makes it a
+# text; cells that look as if they had one already get another, so that all can be read back.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,16 @@ class Report:
 
 def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
     target = io.StringIO()
-    csv.writer(target).writerows(rows)
+    csv.writer(target).writerows([_as_text(cell) for cell in row] for row in rows)
     return target.getvalue()
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _from_text(cell: str) -> str:
+    return cell.removeprefix("'") if _FORMULA.match(cell) else cell
 
 
 def _read(path: Path) -> dict[str, Row]:
@@ -94,6 +106,7 @@ def _read(path: Path) -> dict[str, Row]:
             if header != HEADER:
                 raise ReportError(f"{path} begins with {','.join(header)[:60]!r}, expected {','.join(HEADER)}")
             # A line that a run could not finish, because it was killed or the disk was full, is passed over.
-            return {line[0]: Row(*line) for line in lines if len(line) == len(HEADER)}
+            rows = [Row(*map(_from_text, line)) for line in lines if len(line) == len(HEADER)]
+            return {row.file: row for row in rows}
         except csv.Error as error:
             raise ReportError(f"{path} is no CSV file ({error})") from None

@@ -72,6 +72,33 @@ def test_photos_are_restored_and_only_what_is_new_the_next_time(folder: Path, tm
     assert read_settings((out / "a.jpg").read_bytes())["seed"] == "5"
 
 
+NAMES = ("=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png", "'=a.png", "''-a.png", "'a.png", "a=b.png")
+
+
+def test_nothing_in_a_report_is_a_formula_and_it_is_read_back_as_it_was(tmp_path: Path) -> None:
+    """Captions and names are other people's, and a spreadsheet runs what begins like a formula."""
+    path = tmp_path / "r.csv"
+    report = Report(path)
+    report.begin()
+    rows = [Row(name, "succeeded", "1.5", "", '=HYPERLINK("https://x.example/","a dog")', "-2") for name in NAMES]
+    for row in rows:
+        report.add(row)
+    for _ in range(2):  # as the rows are added, and as the whole is written in the end
+        with path.open(encoding="utf-8", newline="") as file:
+            cells = [cell for line in csv.reader(file) for cell in line]
+        assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
+        assert "'=1+1.png" in cells
+        assert "a=b.png" in cells
+        assert Report(path).rows == {row.file: row for row in rows}
+        report.end()
+
+
+def test_a_report_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f"{','.join(HEADER)}\n=a.png,succeeded,1,,-caption,\n")
+    assert Report(path).rows == {"=a.png": Row("=a.png", "succeeded", "1", "", "-caption", "")}
+
+
 def test_report_that_is_gone_does_not_make_photos_done_again(folder: Path, tmp_path: Path) -> None:
     (folder / "a.png").write_bytes(png(60, 50))
     call = ("batch", folder, "--out", tmp_path / "out", "--steps", "1", "--report", tmp_path / "r.csv")
