@@ -16,19 +16,27 @@ SCHEDULE_S = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 
 _LONGEST_RETRY_AFTER_S = 6 * 3600.0
 _MOST_PAUSES = 20
+_JITTER = 0.2
+_MOST_S = 6 * 24 * 3600.0  # an outbox keeps a webhook for a week, and the tries themselves take time too
 
 
 def parse_schedule(text: str) -> tuple[float, ...]:
     """Read pauses in seconds, comma-separated.
 
     Raises:
-        ValueError: An item is no number of seconds from 0 to a week, or there are too many.
+        ValueError: An item is no number of seconds, there are too many, or the last try might come after six days.
     """
     pauses = tuple(float(item) for item in text.split(",") if item.strip())
-    wrong = next((pause for pause in pauses if not 0.0 <= pause <= 7 * 24 * 3600.0), None)
+    wrong = next((pause for pause in pauses if not 0.0 <= pause <= _MOST_S), None)
     if wrong is not None or not 1 <= len(pauses) <= _MOST_PAUSES:
         got = f"{len(pauses)} pauses" if wrong is None else f"a pause of {wrong:g} s"
-        raise ValueError(f"got {got}, expected 1 to {_MOST_PAUSES} pauses of 0 s to a week")
+        raise ValueError(f"got {got}, expected 1 to {_MOST_PAUSES} pauses of 0 s to {_MOST_S:.0f} s (6 days)")
+    longest_s = sum(max(pause * (1.0 + _JITTER), _LONGEST_RETRY_AFTER_S) for pause in pauses)
+    if longest_s > _MOST_S:
+        raise ValueError(
+            f"got pauses that may take {longest_s / 86400:.2f} days in all, expected at most 6; each counts a fifth "
+            "longer, for the jitter, and as 6 hours at least, for which a receiver may ask. Give fewer or shorter ones"
+        )
     return pauses
 
 
@@ -47,7 +55,7 @@ class WebhookPolicy:
     """
 
     schedule_s: tuple[float, ...] = SCHEDULE_S
-    jitter: float = 0.2
+    jitter: float = _JITTER
     timeout_s: float = 15.0
     at_once: int = 16
     at_once_per_endpoint: int = 4

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import random
+from importlib import resources
 
 import pytest
+from pydantic import ValidationError
 
 from app.settings import Settings
 from app.webhooks.policy import SCHEDULE_S, WebhookPolicy, parse_schedule, read_retry_after
@@ -43,6 +45,27 @@ def test_settings_give_the_policy() -> None:
 def test_schedules_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"pause|convert"):
         parse_schedule(text)
+
+
+@pytest.mark.parametrize("text", ["500000", "100000," * 5, "400000," + "1," * 3])
+def test_schedules_that_outlast_the_outbox_are_refused(text: str) -> None:
+    """Jitter makes a pause longer by a fifth, and a receiver may ask for six hours instead of a short one."""
+    with pytest.raises(ValueError, match=r"may take 6\.\d+ days.*expected at most 6"):
+        parse_schedule(text)
+    with pytest.raises(ValidationError, match="expected at most 6"):
+        Settings(webhook_schedule_s=text)
+
+
+def test_the_longest_schedules_are_over_before_the_outbox_forgets() -> None:
+    days = 24 * 3600
+    prelude = (resources.files("app.jobs") / "lua" / "prelude.lua").read_text(encoding="utf-8")
+    assert "local OUTBOX_MS = 7 * 24 * 3600 * 1000" in prelude
+    for text in ("430000", ",".join(["0"] * 20), ",".join(["21600"] * 20)):
+        chance = random.Random(1)
+        policy = WebhookPolicy(schedule_s=parse_schedule(text))
+        tries = range(1, len(policy.schedule_s) + 1)
+        longest = sum(max(policy.pause_s(number, 1e9, chance) or 0.0 for _ in range(100)) for number in tries)
+        assert longest <= 6 * days
 
 
 @pytest.mark.parametrize(
