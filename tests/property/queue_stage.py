@@ -88,6 +88,7 @@ def step(when: Callable[[Any], bool] = lambda world: True, **arguments: Any) -> 
                 self.is_broken = True  # then nothing more is expected of it
                 raise
 
-        return precondition(when)(rule(**arguments)(counted))
+        guard: Any = precondition(when)  # what hypothesis says of its type depends on its version
+        return guard(rule(**arguments)(counted))
 
     return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from app.images.jpeg_scan import without_pixels
 from tests.support import sample_photos as samples
 
 LIMITS = ImageLimits()
-BASELINE = {
+BASELINE: dict[str, dict[str, Any]] = {
     "4:2:0": {"subsampling": 2},
     "4:4:4": {"subsampling": 0},
     "own codes": {"optimize": True},
@@ -24,7 +25,7 @@ BASELINE = {
 }
 
 
-def saved(mode: str = "RGB", **options: object) -> bytes:
+def saved(mode: str = "RGB", **options: Any) -> bytes:
     return samples.saved(samples.picture(mode=mode), "JPEG", **options)
 
 
@@ -41,7 +42,7 @@ def decodes(data: bytes) -> bool:
 
 @pytest.mark.parametrize("options", BASELINE.values(), ids=BASELINE)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_baseline_files_need_no_decoding(mode: str, options: dict[str, object]) -> None:
+def test_baseline_files_need_no_decoding(mode: str, options: dict[str, Any]) -> None:
     data = saved(mode, **options)
     short = without_pixels(data)
     assert short is not None
