@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -88,7 +88,7 @@ def step(when: Callable[[Any], bool] = lambda world: True, **arguments: Any) -> 
                 self.is_broken = True  # then nothing more is expected of it
                 raise
 
-        guard: Any = precondition(when)  # what hypothesis says of its type depends on its version
-        return guard(rule(**arguments)(counted))
+        make_rule, guard = cast("Any", rule), cast("Any", precondition)  # types depend on the version of hypothesis
+        return guard(when)(make_rule(**arguments)(counted))
 
     return decorate
