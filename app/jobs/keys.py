@@ -123,7 +123,10 @@ class Keys:
 
     @property
     def outbox(self) -> str:
-        """Sorted set of webhooks that are to be sent, by the time from which they may be; see `app.jobs.outbox`."""
+        """Sorted set of webhooks that are to be sent, by the time from which they may be; see `app.jobs.outbox`.
+
+        Under this name with `:searched` how far a long line for busy endpoints was searched for others.
+        """
         return f"{self.prefix}outbox"
 
     def delivery(self, message_id: str) -> str:

@@ -106,6 +106,9 @@ class Outbox:
     async def take(self, limit: int, lease_ms: int, per_endpoint: int, busy: Iterable[str] = ()) -> list[Message]:
         """Take webhooks that are due, oldest first; each is given out again after the lease unless it is settled.
 
+        One call looks at a part of those that are due. What is behind a long line for busy endpoints is found by
+        further calls, and so may be given before an older one.
+
         Args:
             limit: Most to take.
             lease_ms: Time to settle them in, in milliseconds.

@@ -243,6 +243,30 @@ async def test_an_endpoint_that_does_not_answer_holds_up_no_other(redis_url: str
         assert len(taken) == len(stuck)
 
 
+@pytest.mark.parametrize("ahead", [1_101, 3_500])
+async def test_a_long_line_for_one_busy_receiver_holds_up_no_other(redis_url: str, namespace: str, ahead: int) -> None:
+    """However many are due before it: a few calls find what is for somebody else, each without looking at them all."""
+    busy = "ab" * 20  # nothing but the name of a busy endpoint is looked at
+    async with open_queue(redis_url, namespace) as queue:
+        await queue.ensure()
+        outbox, redis = queue._keys.outbox, queue._redis
+        # All due at one moment, as those are that waited for their receiver to come back.
+        rows = [word for number in range(ahead) for word in (1, f"{busy}:msg_{number:040x}")]
+        await call(redis, "ZADD", outbox, *rows)
+        job = await ended(queue, hooked(NOWHERE))
+        for _ in range(4):
+            if found := await queue.outbox.take(10, 60_000, 4, [busy] * 4):
+                break
+        assert [message.id for message in found] == [(await delivery(queue, job)).id]
+        # What was passed over has lost nothing: it is due, and first in line.
+        assert await call(redis, "ZCOUNT", outbox, "-inf", 1) == ahead
+        late = await ended(queue, hooked(NOWHERE))
+        for _ in range(4):  # and the search begins anew behind what is under way
+            if found := await queue.outbox.take(10, 60_000, 4, [busy] * 4):
+                break
+        assert [message.id for message in found] == [(await delivery(queue, late)).id]
+
+
 async def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(redis_url: str, namespace: str) -> None:
     def busy(_request: Received) -> bytes:
         return response(b"", "429 Too Many Requests", Retry_After="3000")
