@@ -13,6 +13,7 @@ from app.jobs.claim import Claim
 from app.jobs.codec import CodecError, decode_job
 from app.jobs.connection import BLOCK_MS, call
 from app.jobs.job import PRIORITIES
+from app.storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,6 +53,7 @@ class Claimer:
         self._claiming = asyncio.Lock()
         self._claimed_count = 0
         self._held: dict[str, set[str]] = {}  # worker name -> entry ids that this process works on
+        self._unread: dict[str, list[Taken]] = {}  # worker name -> what it was given and the store did not give
 
     async def claim(self, worker: str, limit: int, block_ms: int, priorities: Sequence[str]) -> list[Claim]:
         """Take up to `limit` jobs; see `JobQueue.claim`."""
@@ -80,10 +82,12 @@ class Claimer:
     def forget(self, worker: str) -> None:
         """Note that a worker of this process is gone."""
         self._held.pop(worker, None)
+        self._unread.pop(worker, None)
 
     async def _claim_now(self, worker: str, limit: int, priorities: Sequence[str]) -> tuple[list[Claim], list[bytes]]:
         held = self._held.setdefault(worker, set())
         async with self._claiming:  # a second claim would take what the first one's answer is bringing for lost
+            await self._wait_for_unread(worker)
             asked_s = time.monotonic()
             asked = (worker, self.instance, limit, self._claimed_count, tuple(held), priorities)
             try:
@@ -94,13 +98,43 @@ class Claimer:
                 await self._ensure()
                 asked_s = time.monotonic()
                 taken, last_ids = await self._scripts.claim(*asked)
-            loaded = [await self._load(worker, item, asked_s) for item in taken]
+            try:
+                loaded = [await self._load(worker, item, asked_s) for item in taken]
+            except StorageUnavailableError:
+                self._unread[worker] = taken
+                raise
             claims = [claim for claim in loaded if claim is not None]
             # Only now: what an error above kept from the caller counts as lost and is given again by the next claim.
             held.update(claim.entry_id for claim in claims)
             if set(priorities) == set(PRIORITIES):  # else the turn of batch jobs might always come when none are wanted
                 self._claimed_count += len(claims)
         return claims, last_ids
+
+    async def _wait_for_unread(self, worker: str) -> None:
+        """Raise for as long as the store does not give what a worker was given last; it keeps its leases meanwhile.
+
+        The script would give the same jobs again, each time as a new attempt with events that push others out of the
+        job's stream. When the store is back it does so once, as for any lost answer.
+
+        Raises:
+            QueueUnavailableError: The store, or Redis, cannot be reached.
+        """
+        kept = [item for item in self._unread.get(worker, ()) if await self._keep(worker, item)]
+        for item in kept:
+            await self._read(item.job_id)
+        self._unread.pop(worker, None)
+
+    async def _keep(self, worker: str, taken: Taken) -> bool:
+        """Prolong the lease of a job that was not read yet; gives whether it is still this worker's."""
+        renewal = await self._scripts.renew(taken, worker)
+        if renewal.cancel_requested:
+            await self._scripts.canceled(taken)
+        return renewal.owned and not renewal.cancel_requested
+
+    async def _read(self, job_id: str) -> tuple[bytes | None, bytes | None]:
+        """Give photo and mask."""
+        image = await self._blobs.get(self._keys.image(job_id))
+        return image, await self._blobs.get(self._keys.mask(job_id))
 
     async def _load(self, worker: str, taken: Taken, asked_s: float) -> Claim | None:
         try:
@@ -109,8 +143,7 @@ class Claimer:
             # Written by another release: a worker of that one may be able to read it.
             await self._scripts.fail(taken, "record_unreadable", str(error), retryable=True)
             return None
-        image = await self._blobs.get(self._keys.image(job.id))
-        mask = await self._blobs.get(self._keys.mask(job.id))
+        image, mask = await self._read(job.id)
         if image is None:
             await self._scripts.fail(taken, "input_lost", "The uploaded photo is no longer stored.", retryable=False)
             return None

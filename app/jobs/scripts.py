@@ -160,9 +160,9 @@ class Scripts:
         ]
         return taken, last_ids
 
-    async def renew(self, claim: Claim) -> Renewal:
-        """Prolong a lease."""
-        return _renewal(await self._run("renew", *_held(claim), claim.priority, claim.worker))
+    async def renew(self, claim: Claim | Taken, worker: str) -> Renewal:
+        """Prolong a lease of a worker."""
+        return _renewal(await self._run("renew", *_held(claim), claim.priority, worker))
 
     async def progress(
         self, claim: Claim, step: int, steps_total: int, caption: str, findings: str, model: str
@@ -187,7 +187,7 @@ class Scripts:
         """End an attempt with an error; False when stale."""
         return bool(await self._run("fail", *_held(claim), code, detail, int(retryable)))
 
-    async def canceled(self, claim: Claim) -> bool:
+    async def canceled(self, claim: Claim | Taken) -> bool:
         """End a running job as canceled; False when stale."""
         return bool(await self._run("canceled", *_held(claim)))
 

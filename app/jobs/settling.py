@@ -64,7 +64,7 @@ class Settling(QueueParts):
 
     async def renew(self, claim: Claim) -> Renewal:
         """Prolong the lease by its full length; call it every quarter of the lease."""
-        return self._noted(claim, await self._scripts.renew(claim))
+        return self._noted(claim, await self._scripts.renew(claim, claim.worker))
 
     async def progress(
         self,
