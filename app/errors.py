@@ -228,6 +228,14 @@ class ResultGoneError(ServiceError):
     title = "The result has expired"
 
 
+class PreconditionFailedError(ServiceError):
+    """The caller wants another version of a thing than there is."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "The result is not the one that is asked for"
+
+
 class NotAcceptableError(ServiceError):
     """The caller does not take the media type that there is.
 

@@ -33,6 +33,13 @@ def is_unchanged(if_none_match: str | None, etag: str) -> bool:
     return etag in [tag.removeprefix("W/") for tag in _ETAG.findall(if_none_match)]
 
 
+def is_other(if_match: str | None, etag: str) -> bool:
+    """Say whether the caller wants something else than what this strong tag names (If-Match, strong comparison)."""
+    if if_match is None or if_match.strip() == "*":
+        return False
+    return etag not in _ETAG.findall(if_match)
+
+
 def wanted_range(header: str | None, if_range: str | None, etag: str, size: int) -> ByteRange | None:
     """Give the part that a caller wants, or None for the whole.
 

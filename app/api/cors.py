@@ -19,6 +19,7 @@ SENT = (
     "Idempotency-Key",
     "Prefer",
     "Last-Event-ID",
+    "If-Match",
     "If-None-Match",
     "If-Range",
     "Range",

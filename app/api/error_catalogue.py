@@ -148,6 +148,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The `Content-Type` of the request is none that this path takes.",
         "Send one of the types that `detail` names.",
     ),
+    "precondition_failed": (
+        "`If-Match` names other tags than that of the result; `ETag` has the one there is. Weak tags (`W/`) never fit.",
+        "Ask without `If-Match` if you want this result, and begin its download anew.",
+    ),
     "range_not_satisfiable": (
         "The range begins behind the end of the result; `Content-Range` has its size.",
         "You probably have the whole already; else ask without `Range`.",

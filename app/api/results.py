@@ -10,13 +10,14 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 
-from app.api.conditions import accepts, is_unchanged, wanted_range
+from app.api.conditions import accepts, is_other, is_unchanged, wanted_range
 from app.api.problems import error_response
 from app.api.streaming import SEND_TIMEOUT_S
 from app.errors import (
     JobCanceledError,
     JobFailedError,
     NotAcceptableError,
+    PreconditionFailedError,
     QueueUnavailableError,
     RangeNotSatisfiableError,
     ResultGoneError,
@@ -137,6 +138,11 @@ async def stream_result(request: Request, job: Job, results: ResultReader) -> Re
             available=(media_type,),
         )
     headers = result_headers(job) | {"Accept-Ranges": "bytes"}
+    if is_other(_list_header(request, "if-match"), headers["ETag"]):
+        detail = f"The result's tag is {headers['ETag']}, which If-Match does not name; ask without it for this one."
+        response = error_response(request, PreconditionFailedError(detail))
+        response.headers["ETag"] = headers["ETag"]
+        return response
     if is_unchanged(_list_header(request, "if-none-match"), headers["ETag"]):
         return _not_modified(headers)
     size = await results.size(job)

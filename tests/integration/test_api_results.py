@@ -75,6 +75,23 @@ async def test_known_result_is_not_sent_again(done: Finished) -> None:
     assert (await done.live.client.head(done.path, headers={"If-None-Match": tag})).status_code == 304
 
 
+async def test_only_the_result_that_is_meant_is_sent(done: Finished) -> None:
+    tag = (await done.get()).headers["etag"]
+    for header in (tag, f'"x", {tag}', "*"):
+        assert (await done.get(If_Match=header)).content == DATA
+    for header in ('"x"', f"W/{tag}", "x", tag.strip('"')):  # a weak tag never fits, by the standard
+        answer = await done.get(If_Match=header, If_None_Match=tag, Range="bytes=0-1")
+        assert (answer.status_code, answer.headers["content-type"]) == (412, "application/problem+json")
+        assert (answer.json()["code"], answer.headers.get("etag")) == ("precondition_failed", tag)
+        assert (await done.live.client.head(done.path, headers={"If-Match": header})).status_code == 412
+    assert (await done.get(If_Match=tag, If_None_Match=tag)).status_code == 304
+    assert (await done.get(If_Match=tag, Range="bytes=0-1")).content == DATA[:2]
+    lines = [("If-Match", '"x"'), ("If-Match", tag)]  # a list may come in several lines
+    assert (await done.live.client.get(done.path, headers=lines)).status_code == 200
+    # What would be no success without it stays what it is.
+    assert (await done.get(If_Match='"x"', Accept="image/webp")).status_code == 406
+
+
 async def test_parts_of_it(done: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "CHUNK_BYTES", 1000)
     tag = (await done.get()).headers["etag"]

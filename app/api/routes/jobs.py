@@ -120,6 +120,7 @@ _RESULT: dict[int | str, dict[str, Any]] = {
     406: _PROBLEM | {"description": "Accept leaves out the type of the result."},
     409: _PROBLEM | {"description": "Not ready yet (result_not_ready), failed or canceled."},
     410: _PROBLEM | {"description": "The result was deleted after its time."},
+    412: _PROBLEM | {"description": "It is none that If-Match names."},
 }
 _RESULT_PARTS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The part of it that Range names.", "content": {"image/*": {}, "application/json": {}}},
