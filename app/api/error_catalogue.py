@@ -125,7 +125,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "job_canceled": ("The job was canceled, so there is no result.", "Hand the photo in again if you need it."),
     "result_gone": (
-        "The job succeeded, but its result was deleted after its time (`VLMIR_RESULT_TTL_S`) or on request.",
+        "The job succeeded, but its result was deleted after its time (`VLMIR_RESULT_TTL_S`) or on request. In "
+        "`/batches/{id}/analyses` also: another release of the service wrote it, in a form that this one cannot read.",
         "Hand the photo in again; fetch results before the job's `expires_at`.",
     ),
     "upload_too_large": (

@@ -175,6 +175,25 @@ async def test_restored_batches_have_no_analyses_and_failed_jobs_say_why(redis_u
         assert answer.json()["error_code"] == "invalid_image"
 
 
+async def test_an_analysis_of_another_release_is_told_and_spoils_no_other(redis_url: str, namespace: str) -> None:
+    stored = iter([b'{"caption": null}', b"\xff no JSON"])
+
+    def work(_claim: Any) -> bytes:
+        return next(stored)
+
+    async with running_api(api_settings(redis_url, namespace)) as (client, services), scripted(services.queue, work):
+        files = [("image", ("a", data)) for data in (PHOTO, b"no photo", PHOTO)]
+        batch = (await client.post("/analyze/batch", files=files)).json()
+        await until_state(client, batch["links"]["self"], "done")
+        answer = await client.get(batch["links"]["analyses"])
+        assert answer.status_code == 200, answer.text
+        old, refused, strange = answer.json()["entries"]
+        assert (old["analysis"], old["error"]["code"]) == (None, "result_gone")
+        assert "another release" in old["error"]["detail"]
+        assert strange["error"] == old["error"]
+        assert refused["error"]["code"] == "unsupported_format"
+
+
 async def test_clients_analyze(redis_url: str, namespace: str, runner: Runner) -> None:
     settings = api_settings(redis_url, namespace)
     async with live_api(settings) as api, working(api.services.queue, runner):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
 
 from app.api.analysis_schemas import AnalysisModel, AnalysisPageModel, EntryAnalysisModel, analyses_path
 from app.api.batch_body import openapi_batch, openapi_batch_form
@@ -157,7 +158,7 @@ async def _read(request: Request, services: Services, entry: EntryView) -> Entry
             if job.state is JobState.FAILED and job.error_code is not None:
                 error = JobErrorModel(code=job.error_code, detail=job.error_detail)
             elif job.state is JobState.SUCCEEDED and job.options.task == ANALYZE:
-                analysis = AnalysisModel.model_validate_json(await services.queue.result(job.id))
+                analysis = _analysis_of(await services.queue.result(job.id))
         except (JobNotFoundError, ResultGoneError, ResultNotReadyError) as gone:  # deleted a moment ago
             error = JobErrorModel(code=gone.code, detail=gone.detail)
     return EntryAnalysisModel(
@@ -168,3 +169,17 @@ async def _read(request: Request, services: Services, entry: EntryView) -> Entry
         error=error,
         links=EntryLinksModel(job=None if entry.job_id is None else job_path(request, entry.job_id)),
     )
+
+
+def _analysis_of(document: bytes) -> AnalysisModel:
+    """Read what a worker wrote.
+
+    Raises:
+        ResultGoneError: It is of another form.
+    """
+    try:
+        return AnalysisModel.model_validate_json(document)
+    except ValidationError:
+        raise ResultGoneError(
+            "The analysis was written by another release of the service and cannot be read; send the photo again."
+        ) from None
