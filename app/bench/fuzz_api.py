@@ -21,7 +21,16 @@ from app.bench.kinds import make_samples, save
 from app.bench.mutate import make_hostile, originals
 from app.client import AsyncVlmirClient, RemoteJob
 from app.client.errors import WaitTimeoutError
-from app.errors import ServiceError
+from app.errors import (
+    AnimatedImageError,
+    EmptyUploadError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    InvalidImageError,
+    InvalidMaskError,
+    ServiceError,
+    UnsupportedFormatError,
+)
 from app.jobs.job import JobState
 
 _ANSWER_S = 60.0
@@ -35,6 +44,21 @@ _OPTIONS: tuple[dict[str, str], ...] = (
     {"format": "jpeg", "quality_factor": "30"},
     {"photo_metadata": "strip", "format": "webp"},
 )
+_OF_PHOTOS = frozenset(
+    kind.code
+    for kind in (
+        AnimatedImageError,
+        EmptyUploadError,
+        ImageTooLargeError,
+        ImageTooSmallError,
+        InvalidImageError,
+        InvalidMaskError,
+        UnsupportedFormatError,
+    )
+)
+"""Codes of failed jobs that say what is wrong with the photo; all others are the service's doing."""
+_UNSEEN, _UNFINISHED, _SUCCEEDED = "deleted unseen", "unfinished", "succeeded"
+
 WAYS = ("form", "bare", "in chunks", "as mask")
 """How uploads are sent: in a form, as the body, as a body of unknown length, as the mask of a good photo."""
 
@@ -74,6 +98,7 @@ class ApiFuzz:
         server_errors: Every answer from 500 on to any request: upload, method, path, status.
         unanswered: Uploads without an answer, by number, and why.
         jobs: How the jobs of accepted uploads ended.
+        harmed: Accepted uploads that were lost, or failed for another reason than the photo: number, change, end.
         unfinished: Uploads whose jobs did not end in three minutes, by number.
         slowest_s: Longest time for an answer to an upload.
         slowest: Its number.
@@ -85,6 +110,7 @@ class ApiFuzz:
     server_errors: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     jobs: dict[str, int] = field(default_factory=dict)
+    harmed: list[str] = field(default_factory=list)
     unfinished: list[int] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest: int = -1
@@ -96,6 +122,13 @@ class ApiFuzz:
             counts[answer] = counts.get(answer, 0) + 1
         if seconds > self.slowest_s:
             self.slowest_s, self.slowest = seconds, index
+
+    def end(self, index: int, change: str, ended: str) -> None:
+        """Add how the job of an accepted upload ended."""
+        self.jobs[ended] = self.jobs.get(ended, 0) + 1
+        is_of_photo = ended.removeprefix("failed: ") in _OF_PHOTOS
+        if not is_of_photo and ended not in (_SUCCEEDED, _UNSEEN, _UNFINISHED):
+            self.harmed.append(f"upload {index} ({change}): {ended}")
 
 
 def hostile_load(uploads: int, seed: int, at_once: int, jobs: int, first: int = 0) -> FuzzLoad:
@@ -165,8 +198,7 @@ class _Fuzzer:
         del data
         self.found.count(index, change, _describe(answer), time.monotonic() - started)
         if answer.status_code == httpx.codes.ACCEPTED:
-            ended = await self._follow(index, RemoteJob.of(answer.json()))
-            self.found.jobs[ended] = self.found.jobs.get(ended, 0) + 1
+            self.found.end(index, change, await self._follow(index, RemoteJob.of(answer.json())))
 
     def _request(self, index: int, data: bytes) -> dict[str, Any]:
         """Give an upload as arguments of httpx; way, declared type and options depend on its number."""
@@ -185,7 +217,7 @@ class _Fuzzer:
     async def _follow(self, index: int, job: RemoteJob) -> str:
         """Wait for a job and its result, delete both; gives how it ended."""
         try:
-            ended = await self._await_end(index, job) if self._awaited < self._load.jobs else "deleted unseen"
+            ended = await self._await_end(index, job) if self._awaited < self._load.jobs else _UNSEEN
             await self._client.purge(job)
         except ServiceError as error:
             return f"lost: {error.code}"
@@ -197,10 +229,10 @@ class _Fuzzer:
             job = await self._client.wait(job, timeout_s=_JOB_S)
         except WaitTimeoutError:
             self.found.unfinished.append(index)
-            return "unfinished"
+            return _UNFINISHED
         if job.state is not JobState.SUCCEEDED:
             return f"{job.state.value}: {job.error_code}"
-        return "succeeded" if await self._client.result(job) else "succeeded without a result"
+        return _SUCCEEDED if await self._client.result(job) else "succeeded without a result"
 
 
 class _WatchedTransport(httpx.AsyncBaseTransport):

@@ -101,9 +101,11 @@ def fuzz_api(
     show_goal("answers from 500 on", len(found.server_errors), "0")
     show_goal("uploads without an answer", len(found.unanswered), "0")
     show_goal("processes that died or started anew", restarts, "0")
-    show_goal("restorations that did not end", len(found.unfinished), "0")
+    unfinished, harmed = len(found.unfinished) + len(warm.unfinished), len(found.harmed) + len(warm.harmed)
+    show_goal("restorations that did not end", unfinished, "0")
+    show_goal("accepted photos that were lost or failed for want of the service", harmed, "0")
     write_figures(json_out, {"seed": seed, "fuzz_api": asdict(found) | {"processes": _vitals(watch.seen)}})
-    if found.server_errors or found.unanswered or restarts or found.unfinished:
+    if found.server_errors or found.unanswered or restarts or unfinished or harmed:
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -183,7 +185,7 @@ def _show_fuzz(found: ApiFuzz, warm: ApiFuzz) -> None:
         typer.echo(f"  {change}: {_list(statuses)}")
     typer.echo(f"jobs of those accepted: {_list(found.jobs)}")
     typer.echo(f"slowest answer: {found.slowest_s * 1000:.0f} ms (number {found.slowest})")
-    for line in (*found.server_errors, *found.unanswered):
+    for line in (*found.server_errors, *found.unanswered, *found.harmed, *warm.harmed):
         typer.echo(f"  {line}")
 
 

@@ -10,14 +10,27 @@ import pytest
 from typer.testing import CliRunner
 
 from app.bench.fuzz_api import WAYS, FuzzLoad, fuzz_service, hostile_load, original_load
-from app.bench.mutate import CHANGES
+from app.bench.mutate import CHANGES, originals
 from app.commands.bench import app
+from app.errors import InvalidImageError, ServiceError
+from app.exit_codes import EXIT_FAILED
+from app.jobs.queue import Claim
 from app.worker.runner import Runner
 from tests.support.api import api_settings
+from tests.support.api import working as scripted
+from tests.support.sample_photos import png
 from tests.support.server import live_api
 from tests.support.workers import working
 
 UPLOADS = 60
+
+
+class RestorationFailedError(ServiceError):
+    code = "restoration_failed"
+
+
+class WorkerLostError(ServiceError):
+    code = "worker_lost"
 
 
 @pytest.mark.anyio
@@ -70,6 +83,42 @@ async def test_errors_of_the_server_and_broken_connections_are_told() -> None:
     assert found.server_errors == ["POST /restore: 500"] * 4
     assert len(found.unanswered) == 4
     assert found.statuses == {"500 without a code": 4, "no answer": 4}
+
+
+@pytest.mark.anyio
+async def test_accepted_photos_that_the_service_loses_or_fails_are_told(redis_url: str, namespace: str) -> None:
+    ends = {1: InvalidImageError("damaged"), 2: RestorationFailedError("no luck"), 3: WorkerLostError("gone")}
+    numbers = iter(range(4))
+
+    def work(claim: Claim) -> bytes | Exception:
+        return ends.get(next(numbers)) or b"restored"
+
+    load = FuzzLoad(lambda _: ("plain", png()), 0, 4, 1, 4, WAYS[:1])
+    async with live_api(api_settings(redis_url, namespace)) as live, scripted(live.services.queue, work):
+        found = await fuzz_service(f"http://127.0.0.1:{live.port}", load)
+    assert found.jobs == {
+        "succeeded": 1,
+        "failed: invalid_image": 1,
+        "failed: restoration_failed": 1,
+        "failed: worker_lost": 1,
+    }
+    assert found.harmed == [
+        "upload 2 (plain): failed: restoration_failed",
+        "upload 3 (plain): failed: worker_lost",
+    ]
+
+
+@pytest.mark.anyio
+async def test_the_command_fails_when_restorations_do(redis_url: str, namespace: str) -> None:
+    def work(claim: Claim) -> bytes | Exception:
+        return RestorationFailedError("no luck")
+
+    async with live_api(api_settings(redis_url, namespace)) as live, scripted(live.services.queue, work):
+        command = ["fuzz-api", f"http://127.0.0.1:{live.port}", "--uploads", "1", "--jobs", "0"]
+        result = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert result.exit_code == EXIT_FAILED, result.output
+    accepted = len(originals())  # the undamaged files, which must be restored
+    assert f"accepted photos that were lost or failed for want of the service: {accepted} (goal 0)" in result.output
 
 
 @pytest.mark.slow
