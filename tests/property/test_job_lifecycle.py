@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
 from tests.property.queue_clock import Clock, open_clocked_server
 from tests.property.queue_machine import play
@@ -13,7 +14,8 @@ from tests.property.queue_stage import Stage
 from tests.support.jobs import open_queue
 
 EXAMPLES, STEPS = 40, 50
-IN_THE_SUITE = ("commits are not acknowledged", "settling leaves holes in the stream")
+HOLES = "settling leaves holes in the stream"
+IN_THE_SUITE = ("commits are not acknowledged", HOLES)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,10 @@ def test_no_history_breaks_the_laws_of_the_queue(clocked: tuple[str, Clock]) -> 
 @pytest.mark.parametrize("name", IN_THE_SUITE)
 def test_broken_scripts_break_a_law(clocked: tuple[str, Clock], name: str) -> None:
     (mutant,) = (mutant for mutant in MUTANTS if mutant.name == name)
-    assert hunt(mutant, Stage(*clocked), examples=100, steps=STEPS, chosen_seed=7) is not None
+    with Redis.from_url(clocked[0]) as client:
+        if name == HOLES and int(str(client.info("server")["redis_version"]).split(".")[0]) < 7:
+            pytest.skip("this Redis tells no lag, by which holes are noticed")
+    assert hunt(mutant, Stage(*clocked), examples=300, steps=STEPS, chosen_seed=7) is not None
 
 
 @pytest.mark.anyio
