@@ -7,9 +7,11 @@ MODEL ?= small
 REPORT ?= runs/report
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
+MINUTES ?= 20
+SOAK_SEED ?= 1
 SEED ?= 1
 
-.PHONY: help install run test check audit demo fuzz-api model-check bench-memory eval train-small
+.PHONY: help install run test check audit demo fuzz-api chaos soak model-check bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +46,12 @@ demo: install    ## degrade a public-domain photo, restore it through the servic
 
 fuzz-api: install ## random requests by the API's description for FUZZ_SECONDS=600, chains of them too: cases and failures
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+chaos: install   ## 500 jobs under 100 kills, 50 stalls and more, drawn from SEED=1: nothing lost, doubled or wrong (about 15 minutes)
+	$(BIN)/python -m tests.chaos.run --seed $(SEED)
+
+soak: install    ## mixed load for MINUTES=20: memory, files and keys must come back to their level; report in runs/soak
+	$(BIN)/python -m tests.soak.run --minutes $(MINUTES) --seed $(SOAK_SEED) --report runs/soak
 
 model-check: install ## random histories of the queue from SEED=1, broken scripts to be noticed, Spin on docs/models (about 15 minutes)
 	$(BIN)/python -m tests.property.queue_check --seed $(SEED)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ServiceError
-from app.metrics import record_ended, record_held
+from app.metrics import record_ended, record_held, record_stale_commit
 from app.storage.errors import OutputError
 from app.worker.faults import UnexpectedError
 from app.worker.held import HeldJob, Phase
@@ -81,6 +81,7 @@ class Outcomes:
             settled = await self._courier.settle(held, commit)
             if settled is None:
                 logger.warning("the queue refused: it was canceled, or another worker has it", extra=held.record)
+                record_stale_commit()
                 outcome, code = "lost", None
         except OutputError as error:
             await self.failed(held, error)
