@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 
 from tests.support.redis_server import find_binary
 
-DISK = "128m"
+DISK = "256m"
 _START_S = 60.0
 
 
@@ -88,7 +88,8 @@ class RedisNode:
             "--maxmemory-policy",
             "noeviction",
         ]
-        command += ["--auto-aof-rewrite-min-size", "8mb"]  # so that it is killed while rewriting, too
+        # Often, so that it is killed while rewriting, too; growth is counted anew from every start.
+        command += ["--auto-aof-rewrite-min-size", "4mb", "--auto-aof-rewrite-percentage", "20"]
         environment = dict(os.environ)
         if self._preload:
             # Only what counts as the time of day is shifted; timers of the server itself go on as they are.
