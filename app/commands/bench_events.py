@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +17,6 @@ from app.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
     from app.bench.events import FollowFigures, Load
-
-_STOP_S = 60.0
 
 
 def events(
@@ -59,6 +52,7 @@ def events(
 
 def _measure(load: Load, model: str) -> FollowFigures:
     from app.bench.events import follow_under_cuts
+    from app.bench.processes import running_service
     from app.jobs.embedded import EmbeddedRedis
     from app.jobs.queue import JobQueue
 
@@ -73,32 +67,10 @@ def _measure(load: Load, model: str) -> FollowFigures:
         redis = EmbeddedRedis(Path(folder))
         redis.start()
         try:
-            with _service(redis.url, model) as url:
-                return asyncio.run(follow(url, redis.url))
+            with running_service(Path(folder), model, "cpu", redis_url=redis.url) as service:
+                return asyncio.run(follow(service.url, redis.url))
         finally:
             redis.stop()
-
-
-@contextmanager
-def _service(redis_url: str, model: str) -> Iterator[str]:
-    """Run `vlmir serve` on a free port for as long as the block; gives its address."""
-    from app.commands.supervisor import READY_LINE
-
-    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--model", model, "--device", "cpu"]
-    environment = os.environ | {"VLMIR_REDIS_URL": redis_url, "VLMIR_LOG_LEVEL": "error"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  our own
-    try:
-        lines = iter(process.stdout or ())
-        ready = next((line for line in lines if line.startswith(READY_LINE)), None)
-        if ready is None:
-            typer.echo("vlmir: the service did not start; its messages are above", err=True)
-            raise typer.Exit(EXIT_FAILED)
-        yield ready.removeprefix(READY_LINE).strip()
-    finally:
-        process.terminate()
-        process.wait(_STOP_S)
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def _photo(side: int) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from app.bench import processes
 from app.commands.bench import app
 from app.exit_codes import EXIT_FAILED
 
@@ -90,3 +92,19 @@ def test_options_that_make_no_sense_are_refused() -> None:
         result = CliRunner().invoke(app, options)
         assert result.exit_code == 2
         assert word in result.output
+
+
+@pytest.mark.slow
+def test_events_are_followed_at_a_service_of_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMIR_WEBHOOK_SCHEDULE_S", "what the caller's service would not start with")
+    options = ["--cuts", "1", "--at-once", "1", "--steps", "20", "--side", "16"]
+    result = CliRunner().invoke(app, ["events", *options])
+    assert result.exit_code == 0, result.output
+    assert "events lost: 0 (goal 0)" in result.output
+
+
+def test_a_service_that_does_not_start_in_time_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "READY_S", 0.1)
+    result = CliRunner().invoke(app, ["events", "--cuts", "1", "--at-once", "1", "--steps", "20", "--side", "16"])
+    assert result.exit_code == EXIT_FAILED
+    assert "The service did not start" in result.output
