@@ -21,6 +21,13 @@ _KEEP = (
     (_M_TOP_PAD, 64 << 20),
 )
 
+_KEEP_LITTLE = (
+    # What is free at the end of the one arena goes back by `give_freed_memory_back`, at the end of others never.
+    (_M_ARENA_MAX, 1),
+    (_M_MMAP_THRESHOLD, 4 << 20),  # above the pixels of usual photos; without it glibc moves the bound up to 32 MiB
+    (_M_TRIM_THRESHOLD, 32 << 20),
+)
+
 _USERS_OWN = ("GLIBC_TUNABLES", "MALLOC_", "LD_PRELOAD")
 """Starts of environment variables by which a user has chosen an allocator or its settings; they win."""
 
@@ -37,6 +44,20 @@ def keep_freed_memory() -> bool:
     if libc is None or not any(libc.mallopt(_M_MMAP_THRESHOLD, value) for value in _MMAP_THRESHOLDS):
         return False
     return all(libc.mallopt(option, value) for option, value in _KEEP)
+
+
+def keep_little_freed_memory() -> bool:
+    """Let this process return large blocks as soon as it frees them, and have all else where it can be given back.
+
+    For processes that hold much for moments only. Call it early, before there are threads.
+
+    Returns:
+        Whether it does; False as for `keep_freed_memory`.
+    """
+    if _is_chosen_by_user():
+        return False
+    libc = _glibc()
+    return libc is not None and all(libc.mallopt(option, value) for option, value in _KEEP_LITTLE)
 
 
 def give_freed_memory_back() -> None:

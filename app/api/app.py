@@ -22,6 +22,7 @@ from app.api.openapi import complete_description
 from app.api.problems import add_problem_handlers
 from app.api.routes import analyze, batch, deliveries, events, health, jobs, models, page, restore
 from app.api.schemas import job_model_under
+from app.api.tidying import give_memory_back_regularly
 from app.api.webhook_docs import describe_webhooks
 from app.errors import UnusableRedisError
 from app.fetch.fetcher import ImageFetcher
@@ -77,7 +78,7 @@ def create_app(settings: Settings, fetcher: ImageFetcher | None = None) -> FastA
                     asyncio.create_task(part) for part in (feeder.run(), sender.run(), queue.retention.run())
                 )
 
-        running.append(asyncio.create_task(begin()))
+        running += [asyncio.create_task(part) for part in (begin(), give_memory_back_regularly())]
         try:
             yield
         finally:

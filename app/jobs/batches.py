@@ -57,9 +57,6 @@ __all__ = ["Batch", "BatchEntry", "BatchStore", "EntryView", "TakenEntry", "entr
 
 logger = logging.getLogger(__name__)
 
-KEPT_S = 7 * 24 * 3600
-"""Time for which a batch, and what it stores of photos that are no jobs yet, is kept."""
-
 LEASE_MS = 60_000
 """Time in which a taken entry must be settled, or its lease renewed (`BatchStore.working`)."""
 
@@ -87,7 +84,7 @@ class BatchStore:
     def __init__(self, keys: Keys, scripts: Scripts, blobs: BlobStore, policy: QueuePolicy, pace: Pace) -> None:
         self._keys, self._scripts, self._blobs, self._policy, self._pace = keys, scripts, blobs, policy, pace
         # Not before its key: a repetition then still finds it.
-        self._kept_s = max(KEPT_S, policy.idempotency_ttl_s)
+        self._kept_s = max(policy.batch_ttl_s, policy.idempotency_ttl_s)
 
     async def create(
         self, batch_id: str, tenant: str, created_ms: int, entries: Sequence[BatchEntry], key: KeyUse | None = None
@@ -295,4 +292,4 @@ class BatchStore:
 
 
 def _unknown(batch_id: str) -> BatchNotFoundError:
-    return BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")
+    return BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after their time.")

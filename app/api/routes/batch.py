@@ -190,7 +190,7 @@ async def find_batch(services: ServicesDep, tenant: TenantDep, batch_id: str) ->
         raise BatchNotFoundError(f"No batch has the id {batch_id[:64]!r}; ids are 32 lower-case hex digits.")
     batch = await services.queue.batches.get(batch_id)
     if batch.tenant != tenant:
-        raise BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after a week.")
+        raise BatchNotFoundError(f"No batch has the id {batch_id!r}; records are deleted after their time.")
     return batch
 
 

@@ -48,3 +48,39 @@ def test_an_environment_that_chooses_an_allocator_wins() -> None:
     is_kept, freed, _ = probe(MALLOC_ARENA_MAX="2")
     assert not is_kept
     assert freed < 100
+
+
+_PROBE_LITTLE = """
+import threading
+from app.allocator import give_freed_memory_back, keep_little_freed_memory
+from app.machine import resident_bytes
+
+print(keep_little_freed_memory())
+block = bytearray(30 << 20)
+del block
+print(resident_bytes() >> 20)
+everyone = threading.Barrier(4)
+
+def work():
+    everyone.wait()
+    blocks = [bytearray(1 << 20) for _ in range(40)]
+    everyone.wait()
+    del blocks
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+give_freed_memory_back()
+print(resident_bytes() >> 20)
+"""
+
+
+def test_large_blocks_go_back_at_once_and_those_of_threads_when_told_to() -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("GLIBC_", "MALLOC_", "LD_"))}
+    done = subprocess.run([sys.executable, "-c", _PROBE_LITTLE], env=own, capture_output=True, text=True, check=True)
+    does, freed, given_back = done.stdout.split()
+    assert does == "True"
+    assert int(freed) < 25
+    assert int(given_back) < 60  # of 160 that the threads had
