@@ -98,11 +98,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "not_found": ("The service has nothing at this path.", "Look at `/openapi.json`; follow `links` of answers."),
     "job_not_found": (
-        "No job of yours has this id, or its record was deleted: a day after its end.",
+        "No job of yours has this id, or its record was deleted: a day (`VLMIR_RECORD_TTL_S`) after its end.",
         "Check the id. If the record is too old, hand the photo in again.",
     ),
     "batch_not_found": (
-        "No batch of yours has this id, or its record was deleted: a week after it was accepted.",
+        "No batch of yours has this id, or its record was deleted: a week (`VLMIR_BATCH_TTL_S`) after it was accepted.",
         "Check the id. If the record is too old, hand the photos in again.",
     ),
     "method_not_allowed": ("The path does not take this method.", "Use one of those in the header `Allow`."),
