@@ -8,7 +8,6 @@ REPORT ?= runs/report
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
 MINUTES ?= 20
-SOAK_SEED ?= 1
 SEED ?= 1
 
 .PHONY: help install run test check audit demo fuzz-api chaos soak model-check bench-memory eval train-small
@@ -51,7 +50,7 @@ chaos: install   ## 500 jobs under 100 kills, 50 stalls and more, drawn from SEE
 	$(BIN)/python -m tests.chaos.run --seed $(SEED)
 
 soak: install    ## mixed load for MINUTES=20: memory, files and keys must come back to their level; report in runs/soak
-	$(BIN)/python -m tests.soak.run --minutes $(MINUTES) --seed $(SOAK_SEED) --report runs/soak
+	$(BIN)/python -m tests.soak.run --minutes $(MINUTES) --seed $(SEED) --report runs/soak
 
 model-check: install ## random histories of the queue from SEED=1, broken scripts to be noticed, Spin on docs/models (about 15 minutes)
 	$(BIN)/python -m tests.property.queue_check --seed $(SEED)
