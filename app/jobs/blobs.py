@@ -19,7 +19,6 @@ class BlobStore:
     Attributes:
         part_bytes: Bytes that are best read at a time, or None where it does not matter.
         fills_redis: Whether what is stored takes memory of Redis.
-        fills_redis: Whether what is stored takes memory of Redis.
     """
 
     part_bytes: int | None = None
