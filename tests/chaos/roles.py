@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -37,7 +36,6 @@ class Role:
         self.name, self.folder = name, folder
         self.lives = 0
         self.deaths: list[str] = []
-        self.started_s = 0.0
         self._command, self._environment, self._pass_fds = command, environment, tuple(pass_fds)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
@@ -63,9 +61,11 @@ class Role:
 
     def start(self) -> None:
         self.lives += 1
-        self.started_s = time.monotonic()
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
+        self._process = self._spawn(self.lives)
+
+    def _spawn(self, life: int) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{self.name}-{life}.log").open("wb") as log:
+            return subprocess.Popen(
                 self._command,
                 env=self._environment,
                 stdin=subprocess.PIPE,  # its end tells them that this process is gone, however it ended
@@ -99,6 +99,10 @@ class Role:
             _reap(process)
             self.start()
 
+    def close(self) -> None:
+        """End it, and whatever else belongs to it."""
+        self.kill()
+
     def stop(self) -> int:
         """End it in peace; gives its exit code."""
         process, self._process = self._process, None
@@ -116,7 +120,7 @@ class Role:
 
 
 class WorkerRole(Role):
-    """A worker with the tiny model and one thread.
+    """A worker with the tiny model and one thread, and its successor, which has imported everything and waits.
 
     Args:
         number: Which one. The first comes back under its old name, the others under new ones.
@@ -125,11 +129,30 @@ class WorkerRole(Role):
     """
 
     def __init__(self, number: int, folder: Path, settings: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "app.cli", "worker", "--stop-on-eof"]
-        if number == 0:
-            command = [sys.executable, "-m", "tests.chaos.worker", "chaos-worker-0"]
+        command = [sys.executable, "-m", "tests.chaos.worker", *(["chaos-worker-0"] if number == 0 else [])]
         super().__init__(f"worker-{number}", command, _environment(settings), folder)
         self.number = number
+        self._successor: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Let the successor begin, so that starting again takes no longer than loading the model."""
+        process, self._successor = self._successor, None
+        if process is None or process.poll() is not None:
+            process = self._spawn(self.lives + 1)
+        self.lives += 1
+        self._process = process
+        if process.stdin is not None:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        self._successor = self._spawn(self.lives + 1)
+
+    def close(self) -> None:
+        """End it and its successor."""
+        self.kill()
+        process, self._successor = self._successor, None
+        if process is not None:
+            process.kill()
+            _reap(process)
 
     @property
     def is_ready(self) -> bool:
@@ -151,6 +174,8 @@ class ApiRole(Role):
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def close(self) -> None:
+        """End it and give its address up."""
+        self.kill()
         self._listener.close()
 
 

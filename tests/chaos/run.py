@@ -136,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with_clock = counts.get("clock", 0) > 0 and options.redis is None
         redis = RedisNode(folder, options.fsync, with_clock=with_clock, binary=options.redis)
         _say(f"seed {options.seed}, lease {options.lease:g} s, appendfsync {options.fsync}, {redis.version}")
+        _say("workers are real ones; those that take the place of killed ones have imported everything beforehand")
         running = run(folder, redis, plan, seed=options.seed, jobs=options.jobs, lease_s=options.lease, report=_say)
         outcome = asyncio.run(running)
     _say("", *fault_lines(outcome.evidence.happenings))

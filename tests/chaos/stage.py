@@ -169,14 +169,13 @@ async def set_up(folder: Path, redis: RedisNode, lease_s: float) -> AsyncIterato
         await redis.start()
         proxies = [await stack.enter_async_context(NetworkProxy("127.0.0.1", redis.port)) for _ in range(WORKERS)]
         api = ApiRole(folder, shared | {"redis_url": redis.url})
-        stack.callback(api.close)
         workers = [
             WorkerRole(number, folder, shared | {"redis_url": f"redis://127.0.0.1:{proxy.port}/0"})
             for number, proxy in enumerate(proxies)
         ]
         stage = Stage(redis, api, workers, proxies, lease_s)
         for role in stage.roles:
-            stack.callback(role.kill)
+            stack.callback(role.close)
             role.start()
         yield stage
 

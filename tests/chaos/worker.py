@@ -1,20 +1,32 @@
-"""`vlmir worker` under a fixed name, as a pod of a stateful set has one: `python -m tests.chaos.worker NAME`.
+"""`vlmir worker`, imported beforehand: `python -m tests.chaos.worker [NAME]` waits for a line before it begins.
 
-It ends by itself when its standard input closes.
+With a name it has that one always, as a pod of a stateful set does. It ends by itself when its standard input closes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
 import app.worker.__main__ as program
+import app.worker.runner  # noqa: F401  imports torch, which takes seconds
 from app.commands.roles import worker
 
-if __name__ == "__main__":
-    program._worker_name = lambda: sys.argv[1]
+
+def main() -> int:
+    """Wait, then work; gives the exit code."""
+    if os.read(0, 1) != b"\n":
+        return 0  # nobody needs it any more
+    if len(sys.argv) > 1:
+        program._worker_name = lambda: sys.argv[1]
     try:
         worker(stop_on_eof=True)
     except typer.Exit as end:
-        sys.exit(end.exit_code)
+        return int(end.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
