@@ -14,7 +14,7 @@ from app.jobs import objects, retention
 from app.jobs.batches import BatchEntry, entry_job_id, new_batch_id
 from app.jobs.connection import call, connect
 from app.jobs.job import JobState, RestoreOptions
-from app.jobs.keys import GROUP, Keys
+from app.jobs.keys import Keys
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
 from app.storage.errors import StorageUnavailableError
 from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue, until
@@ -211,42 +211,6 @@ async def test_nothing_is_accepted_or_finished_while_the_store_is_away(
     # What the refused submission may have left is noted.
     assert f"image:{other.id}" in await noted(redis, keys)
     assert await queue.submit(other, b"photo") == other
-
-
-async def test_a_store_that_is_away_costs_one_attempt_however_often_a_worker_asks(
-    queue: JobQueue, store: BreakableStore, redis: Redis, keys: Keys
-) -> None:
-    """Each attempt is told by events, and too many of those would push others out of the job's stream."""
-    jobs = [await queue.submit(make_job(), b"photo", b"mask") for _ in range(2)]
-    with store.broken():
-        for _ in range(20):
-            with pytest.raises(StorageUnavailableError):
-                await queue.claim("w", 2, 0)
-        assert [(await queue.get(job.id)).attempt for job in jobs] == [1, 1]
-        assert [await call(redis, "XLEN", keys.events(job.id)) for job in jobs] == [2, 2]  # queued, running
-        # Whoever waits for the store keeps its leases.
-        entries = [str((await call(redis, "HGET", keys.job(job.id), "entry")).decode()) for job in jobs]
-        stream = keys.stream("interactive")
-        await call(redis, "XCLAIM", stream, GROUP, "w", 0, *entries, "IDLE", 10 * LONG_LEASE_MS)
-        with pytest.raises(StorageUnavailableError):
-            await queue.claim("w", 2, 0)
-        assert await queue.claim("x", 2, 0) == []
-    claims = await queue.claim("w", 2, 0)
-    assert [(claim.job_id, claim.image, claim.mask, claim.fence) for claim in claims] == [
-        (job.id, b"photo", b"mask", 2) for job in jobs
-    ]
-    assert [await call(redis, "HGET", keys.job(job.id), "deliveries") for job in jobs] == [b"1", b"1"]
-    assert [await finish(queue, claim) for claim in claims] == [True, True]
-
-
-async def test_a_job_that_waits_for_the_store_can_be_canceled(queue: JobQueue, store: BreakableStore) -> None:
-    job = await queue.submit(make_job(), b"photo")
-    with store.broken():
-        with pytest.raises(StorageUnavailableError):
-            await queue.claim("w", 1, 0)
-        await queue.cancel(job.id)
-        assert await queue.claim("w", 1, 0) == []  # and nothing keeps the worker from others
-        assert (await queue.get(job.id)).state is JobState.CANCELED
 
 
 async def test_photos_of_a_job_are_deleted_on_request(
