@@ -103,6 +103,9 @@ class Role:
         """End it, and whatever else belongs to it."""
         self.kill()
 
+    def prepare(self) -> None:
+        """Get ready for being started again."""
+
     def stop(self) -> int:
         """End it in peace; gives its exit code."""
         process, self._process = self._process, None
@@ -144,7 +147,11 @@ class WorkerRole(Role):
         if process.stdin is not None:
             process.stdin.write(b"\n")
             process.stdin.flush()
-        self._successor = self._spawn(self.lives + 1)
+
+    def prepare(self) -> None:
+        """Have a successor ready, once there is time for that."""
+        if self._successor is None and self.is_ready:
+            self._successor = self._spawn(self.lives + 1)
 
     def close(self) -> None:
         """End it and its successor."""

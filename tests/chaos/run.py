@@ -73,10 +73,10 @@ async def run(
         report: Called with a line about the progress.
     """
     async with set_up(folder, redis, lease_s) as stage:
-        await stage.until_ready()
         load = Load(stage.api.url, seed, make_photos(photos))
         keeping = asyncio.create_task(stage.keep_alive())
         try:
+            await stage.until_ready()
             await load.learn()
             report(f"{len(load.right)} right results are known")
             saboteur, over = Saboteur(stage, load, report), asyncio.Event()
@@ -84,9 +84,11 @@ async def run(
             feeding = asyncio.create_task(load.feed(jobs, over))
             try:
                 await saboteur.make(plan)
-            finally:
-                over.set()
-                await feeding
+            except BaseException:
+                feeding.cancel()
+                raise
+            over.set()
+            await feeding
             await load.finish()
             seconds = time.monotonic() - started_s
             with contextlib.suppress(TimeoutError):  # then a law tells what is left

@@ -22,7 +22,7 @@ from tests.chaos.roles import ApiRole, Role, WorkerRole
 
 WORKERS = 2
 KEYS = Keys()
-READY_S = 120.0
+READY_S = 240.0
 
 # What a worker sends to store a result, before it commits it.
 _STORES_RESULT = re.compile(
@@ -63,6 +63,7 @@ class Stage:
         while True:
             for role in self.roles:
                 role.revive()
+                role.prepare()
             await asyncio.sleep(0.2)
 
     async def until_ready(self, workers: list[WorkerRole] | None = None) -> None:
@@ -72,7 +73,12 @@ class Stage:
         async def is_ready() -> bool:
             return all(worker.is_ready for worker in wanted) and await self.is_api_there()
 
-        await eventually(is_ready, READY_S, "API and workers are ready")
+        try:
+            await eventually(is_ready, READY_S, "API and workers are ready")
+        except TimeoutError as error:
+            raise TimeoutError(
+                "\n".join([str(error), *(role.deaths[-1] for role in self.roles if role.deaths)])
+            ) from None
 
     async def is_api_there(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
