@@ -57,7 +57,7 @@ __all__ = ["Batch", "BatchEntry", "BatchStore", "EntryView", "TakenEntry", "entr
 
 logger = logging.getLogger(__name__)
 
-LEASE_MS = 60_000
+LEASE_MS = 20_000
 """Time in which a taken entry must be settled, or its lease renewed (`BatchStore.working`)."""
 
 _INCOMPLETE_S = 600  # for photos whose batch is not created yet; should it never be, they go by themselves

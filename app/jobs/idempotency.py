@@ -21,7 +21,7 @@ from app.jobs.renewing import renewed
 if TYPE_CHECKING:
     from app.jobs.scripts import Scripts
 
-HOLD_MS = 60_000
+HOLD_MS = 15_000
 """Time after which a key whose holder disappeared is free; renewed for as long as accepting takes."""
 
 
