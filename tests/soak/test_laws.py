@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.soak.judging import judge
 from tests.soak.laws import MOST_GROWTH, judge_growth, judge_levels, trend
+from tests.soak.outcome import Outcome, Plan
 
 TIMES = [2.0 * number for number in range(600)]
 MIB = 2**20
@@ -68,3 +70,30 @@ def test_levels_may_fall_and_rise_only_to_a_bound() -> None:
     verdicts = judge_levels(before, {"files": 9, "sockets": 20, "keys": 6}, {"sockets": 32})
     assert [verdict.is_kept for verdict in verdicts] == [True, True, False]
     assert verdicts[2].found == "5 -> 6"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "most"),
+    [
+        ("API: memory", 100 * MIB, 105 * MIB),
+        ("Redis: memory", 16 * MIB, 18 * MIB),
+        ("Redis: used memory", 2 * MIB, 2 * MIB * 105 // 100),
+        ("API: open files", 5, 5),
+        ("API: threads", 3, 7),
+        ("API: unix sockets", 10, 74),
+        ("Redis: keys", 5, 5),
+        ("Redis: consumers", 1, 2),
+    ],
+)
+def test_levels_are_held_to_their_bounds(name: str, before: int, most: int) -> None:
+    for after, is_kept in ((most, True), (most + 1, False)):
+        outcome = Outcome(Plan(1200.0), before={name: before}, after={name: after})
+        judge(outcome)
+        assert outcome.is_good == is_kept, outcome.verdicts
+
+
+def test_failures_tracebacks_and_unknown_keys_break_laws() -> None:
+    outcome = Outcome(Plan(1200.0), complaints=1, lasting={"{vlmir}:strange": 1, "{vlmir}:workers": 1})
+    outcome.tally.failures.append("a scene")
+    judge(outcome)
+    assert [verdict.is_kept for verdict in outcome.verdicts] == [False, False, False]
