@@ -17,7 +17,6 @@ from tests.soak.judging import judge
 from tests.soak.load import SCENES, deal, play
 from tests.soak.outcome import Outcome, Plan
 from tests.soak.photos import make_photos
-from tests.soak.restoring import restore
 from tests.soak.service import SoakService, running_service, visitors
 from tests.soak.watch import expiring_keys, lasting_keys, levels, redis_memory, sample_process, sample_redis
 
@@ -32,11 +31,13 @@ async def soak(plan: Plan, folder: Path) -> Outcome:
         folder: For the service's data and its log.
     """
     outcome = Outcome(plan)
-    photos = await asyncio.to_thread(make_photos, plan.seed, heavy=not plan.once)
+    making = asyncio.create_task(asyncio.to_thread(make_photos, plan.seed, heavy=not plan.once))
     with running_service(folder, plan.model, plan.lives) as service, redis.Redis.from_url(service.redis_url) as client:
         scenes = deal(plan.seed, once=plan.once)
+        photos = await making
         async with calling(service.url, photos, plan.seed, Tally()) as caller:
-            await restore(caller)  # one in any case: with it come the streams and their groups
+            # One in any case: with it come the streams and their groups.
+            await caller.client.purge(await caller.ended(await caller.submit(photos.masked)))
             await play(caller, scenes, plan.callers, plan.warm_s)
         await _until_expired(client, plan)
         outcome.before = _levels(service, client)
