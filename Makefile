@@ -10,7 +10,7 @@ FUZZ_SEED ?= 1
 MINUTES ?= 20
 SEED ?= 1
 
-.PHONY: help install run test check audit demo fuzz-api chaos soak model-check bench-memory eval train-small
+.PHONY: help install run test check audit check-deploy prove-image demo fuzz-api chaos soak model-check bench-memory eval train-small
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ soak: install    ## mixed load for MINUTES=20: memory, files and keys must come 
 model-check: install ## random histories of the queue from SEED=1, broken scripts to be noticed, Spin on docs/models (about 15 minutes)
 	$(BIN)/python -m tests.property.queue_check --seed $(SEED)
 	$(BIN)/python -m tests.property.lease_model
+
+check-deploy: install ## build k8s/overlays with kubectl: objects, schema errors, breaches of our own rules
+	$(BIN)/python -m tests.deploy.check
+
+prove-image: install ## as root: do the steps of the api image in a Debian made by debootstrap in IMAGE_ROOT, start it, weigh it
+	$(BIN)/python -m tests.deploy.prove $(or $(IMAGE_ROOT),runs/image-root) $(PROVE_OPTIONS)
 
 bench-memory: install ## resident memory of API and worker, before and after a 24-megapixel photo
 	$(BIN)/python -m tests.bench.memory

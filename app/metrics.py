@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    make_wsgi_app,
+    start_http_server,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from app.pulse import PULSE, with_probes
 
 API = CollectorRegistry()
 """What an API process shows."""
@@ -134,6 +144,7 @@ def record_queue(depth: Mapping[str, int] | None, ready_workers: int = 0, other_
 def record_ready(is_ready: bool) -> None:
     """Show whether all models are loaded and warm."""
     _ready.set(1 if is_ready else 0)
+    PULSE.is_ready = is_ready
 
 
 def record_held(count: int) -> None:
@@ -223,7 +234,7 @@ class PortTakenError(Exception):
 
 
 def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - scraped from outside
-    """Answer scrapes of this worker on a port, from a daemon thread.
+    """Answer scrapes of this worker on a port, from a daemon thread, and `/healthz` and `/readyz` of `app.pulse`.
 
     Returns:
         A function that stops answering.
@@ -238,6 +249,7 @@ def serve_worker_metrics(port: int, host: str = "0.0.0.0") -> Callable[[], None]
             f"the worker cannot answer scrapes on port {port} ({error.strerror or error}): stop the program that "
             "listens there, or set VLMIR_METRICS_PORT to another port, 0 for none"
         ) from error
+    server.set_app(with_probes(make_wsgi_app(WORKER)))
 
     def close() -> None:
         server.shutdown()

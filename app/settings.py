@@ -103,7 +103,10 @@ class Settings(BaseSettings):
         ),
     )
     metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="Port of the worker's Prometheus metrics; 0 turns them off."
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of the worker's Prometheus metrics, `/healthz` and `/readyz`; 0 turns them off.",
     )
     model: str = Field(
         default="small",

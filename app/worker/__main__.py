@@ -22,6 +22,7 @@ from app.jobs.waiting import wait_for_queue
 from app.logs import configure_logging
 from app.machine import share_cores, usable_cores
 from app.metrics import PortTakenError, serve_worker_metrics
+from app.pulse import PULSE
 from app.setting_errors import explain_problems
 from app.settings import ENV_PREFIX, Settings
 from app.storage.setup import Storage
@@ -151,6 +152,7 @@ async def _work(worker: WorkerLoop, redis_works: Coroutine[Any, Any, None], metr
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     waiting = asyncio.create_task(redis_works)
+    beating = asyncio.create_task(PULSE.beat_forever())
     try:
         if metrics_port:
             serve_worker_metrics(metrics_port)
@@ -165,7 +167,7 @@ async def _work(worker: WorkerLoop, redis_works: Coroutine[Any, Any, None], metr
             waiting.result()
         await working
     finally:
-        await end_tasks([waiting])
+        await end_tasks([waiting, beating])
 
 
 def _worker_name() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
+from app.pulse import PULSE
 from app.worker.trace import NO_TRACE, Trace
 
 T = TypeVar("T")
@@ -38,7 +39,12 @@ class Threads:
             args: Its arguments.
             details: What else the trace shows.
         """
-        return await self._run(self._model, "model", name, function, args, details)
+
+        def watched(*args: object) -> T:
+            with PULSE.in_model():
+                return function(*args)
+
+        return await self._run(self._model, "model", name, watched, args, details)
 
     async def in_photo(
         self, name: str, function: Callable[..., T], *args: object, is_express: bool = False, **details: object
