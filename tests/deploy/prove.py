@@ -156,7 +156,14 @@ def main() -> int:
     parser.add_argument("--mirror", default="http://deb.debian.org/debian")
     parser.add_argument("--share", action="append", default=[], help="path that pip's settings on this machine name")
     asked = parser.parse_args()
+    missing = [name for name in ("debootstrap", "unshare", "chroot") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        sys.stderr.write(
+            f"needs root rights and debootstrap, unshare and chroot; missing: {', '.join(missing) or 'rights'}\n"
+        )
+        return 1
     file, root = read(), asked.root.resolve()
+    root.parent.mkdir(parents=True, exist_ok=True)
     make_root(root, asked.suite, asked.mirror)
     shutil.rmtree(root / "opt" / "vlmir", ignore_errors=True)
     shutil.rmtree(root / "src", ignore_errors=True)

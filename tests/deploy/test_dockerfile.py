@@ -5,10 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,42 @@ def test_code_comes_after_the_packages() -> None:
         ]
         assert packages
         assert max(packages) < code
+
+
+@pytest.mark.parametrize("stage", ["build", "build-api", "build-worker"])
+def test_steps_are_shell(stage: str) -> None:
+    assert FILE.stages[stage].all("RUN")
+    for rest in FILE.stages[stage].all("RUN"):
+        script = re.sub(r"--mount=\S+\s+", "", rest)
+        done = subprocess.run(["sh", "-n", "-c", script], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), script
+
+
+def test_torch_comes_first_and_from_where_it_is_asked_of(tmp_path: Path) -> None:
+    """The step with a pip that only says what it was told."""
+    pytest.importorskip("tomllib")
+    step = next(rest for rest in FILE.stages["build-worker"].all("RUN") if "torch.txt" in rest)
+    script = re.sub(r"--mount=\S+\s+", "", step).replace("python -m pip", "echo")
+    script = script.replace("python docker/", f"{sys.executable} docker/")
+    for name in ("pyproject.toml", "docker/requirements.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def told(torch: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["sh", "-c", script],
+            cwd=tmp_path,
+            env={"TORCH": torch, "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert told("cuda") == (0, "--python /opt/vlmir/bin/python install -r torch.txt\n")
+    assert told("cpu")[1].endswith("-r torch.txt --index-url https://download.pytorch.org/whl/cpu\n")
+    assert told("rocm") == (1, "TORCH is rocm; expected cuda or cpu\n")
+    lines = (tmp_path / "torch.txt").read_text(encoding="utf-8").splitlines()
+    assert [re.split(r"\W", line)[0] for line in lines] == ["torch", "torchvision"]
 
 
 def requirements(*extras: str, without: list[str]) -> list[str]:
