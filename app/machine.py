@@ -10,6 +10,8 @@ RESIDENT = Path("/proc/self/statm")
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
+_SPINS = 10_000
+
 
 def memory_limit_bytes() -> int:
     """Give the memory of the machine, or of the container where that is less."""
@@ -42,13 +44,14 @@ def free_bytes(share: float = 1.0) -> int:
 
 
 def share_cores() -> None:
-    """Let the threads of OpenMP sleep while they wait for each other; call it before torch is imported.
+    """Let threads of OpenMP that wait for each other spin for some microseconds only; call it before torch is imported.
 
-    By default they spin, which gains nothing measurable while a process is alone on its cores. When it is not, threads
-    that work are kept off the cores by threads that spin, at every one of the thousands of meetings of a forward.
-    What the environment says already wins.
+    By default they spin for milliseconds. While another process or thread wants the cores, those that have work are
+    kept off them by those that spin, at every one of the hundreds of meetings of a forward. Sleeping at once would cost
+    more where nobody else is there; docs/performance.md has the figures. What the environment says already wins.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
 
 
 def usable_cores() -> int:

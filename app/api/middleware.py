@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import internal_error_response
+from app.errors import ServiceError
 from app.logs import request_context
 from app.metrics import record_request
 from app.tracing.context import parse_traceparent, trace_id_of
@@ -77,8 +78,15 @@ class RequestEnvelope:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, has_begun: Callable[[], bool]) -> None:
         try:
             await self._app(scope, receive, send)
-        except Exception:
+        except Exception as error:
             about = {"request_id": scope["state"]["request_id"]}
+            # Starlette hides an error that it has an answer for behind one of its own when it is too late for that.
+            cause = error.__cause__ if isinstance(error, RuntimeError) else error
+            if has_begun() and isinstance(cause, ServiceError):
+                logger.warning(
+                    "answer to %s %r breaks off: %s", scope["method"], scope["path"], cause.detail, extra=about
+                )
+                return  # without the rest of the answer, upon which the server closes the connection
             logger.exception("request %s %r failed", scope["method"], scope["path"], extra=about)
             if has_begun():  # half an answer is out; the server must break the connection off
                 raise

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
+from app.api.app import create_app
+from app.errors import QueueUnavailableError
 from app.logs import configure_logging
 from app.settings import Settings
 from tests.support import sample_photos as samples
 from tests.support.api import api_settings, running_api
+from tests.support.jobs import until
 
 pytestmark = pytest.mark.anyio
 PAGE = "https://photos.example"
@@ -78,3 +87,35 @@ async def test_request_id_is_in_answer_problem_and_log(redis_url: str, namespace
             other = (await client.get("/jobs", headers={"X-Request-Id": odd})).headers["x-request-id"]
             assert len(other) == 32
     assert "request_id" not in lines[0]  # what is written outside of requests
+
+
+async def test_an_answer_that_cannot_go_on_is_broken_off_without_a_traceback(
+    redis_url: str, namespace: str, log: io.StringIO
+) -> None:
+    @contextlib.asynccontextmanager
+    async def served(app: FastAPI) -> AsyncIterator[str]:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+        task = asyncio.create_task(server.serve())
+        try:
+            await until(lambda: _is(server.started))
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half of it"
+        raise QueueUnavailableError("The job queue does not answer.")
+
+    app = create_app(api_settings(redis_url, namespace))
+    app.add_api_route("/half", lambda: StreamingResponse(half(), headers={"Content-Length": "20"}))
+    async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/half")
+        assert (await client.get("/healthz")).status_code == 200
+    assert "answer to GET '/half' breaks off: The job queue does not answer." in log.getvalue()
+    assert "Traceback" not in log.getvalue()
+
+
+async def _is(value: bool) -> bool:
+    return value

@@ -82,3 +82,14 @@ async def test_after_the_group_was_deleted_what_ends_leaves_no_hole(
     assert await lag(redis, namespace) == 3
     assert len(await take(queue, 9)) == 1  # the one that waits; the one that runs is its own already
     assert await lag(redis, namespace) == 0
+
+
+async def test_a_redis_that_came_back_empty_has_its_groups_with_the_first_job(
+    queue: JobQueue, redis: Redis, namespace: str
+) -> None:
+    keys = Keys(namespace)
+    await call(redis, "DEL", keys.stream("interactive"), keys.stream("batch"))
+    await queue.submit(make_job(), b"photo")
+    assert await lag(redis, namespace) == 1
+    (other,) = await call(redis, "XINFO GROUPS", keys.stream("batch"))
+    assert (other["name"], other["lag"]) == (GROUP.encode(), 0)

@@ -51,6 +51,13 @@ for i = HEAD + 13, #ARGV do
 end
 -- From here the upload lives exactly as long as the job needs it: its time limit was for uploads that never got here.
 keep_upload(id)
+-- A Redis that came back empty has no groups, and where no worker is left to make them, an autoscaler needs them to start
+-- one. Of what it had, streams without their groups are left by nobody.
+for _, stream in pairs(STREAM) do
+  if redis.call("EXISTS", stream) == 0 then
+    redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+  end
+end
 local entry = redis.call("XADD", STREAM[priority], "*", "job", id)
 -- By this clock, which claims read too: created_ms is by the clock of the API's machine.
 redis.call("HSET", JOB .. id, "entry", entry, "deliveries", 0, "accepted_ms", NOW, unpack(fields))

@@ -47,17 +47,21 @@ def test_unknown_fill_counts_as_nothing_and_free_memory_is_never_below_it(
 
 
 @pytest.mark.skipif(not machine.RESIDENT.exists(), reason="other systems have another OpenMP")
-def test_waiting_threads_of_torch_sleep() -> None:
+def test_waiting_threads_of_torch_soon_sleep() -> None:
     program = "from app.machine import share_cores; share_cores(); import torch"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     command = [sys.executable, "-c", program]
     told = subprocess.run(
-        command, env=environment | {"OMP_DISPLAY_ENV": "TRUE"}, check=True, capture_output=True, text=True
+        command, env=environment | {"OMP_DISPLAY_ENV": "VERBOSE"}, check=True, capture_output=True, text=True
     )
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in told.stderr
+    assert "GOMP_SPINCOUNT = '10000'" in told.stderr
 
 
-def test_what_the_environment_says_about_waiting_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+@pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "5")])
+def test_what_the_environment_says_about_waiting_wins(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    for variable in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, value)
     share_cores()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ[name] == value
+    assert os.environ.get("GOMP_SPINCOUNT") == (value if name == "GOMP_SPINCOUNT" else None)
