@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -62,8 +62,16 @@ def list_dead(
 def show(job: Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]) -> None:
     """Show a dead job and its record as JSON."""
     dead = _with_dead_jobs(lambda jobs: jobs.get(job))
-    record = {name: json.loads(text) if name in _JSON_FIELDS else text for name, text in sorted(dead.record.items())}
+    record = {name: _parsed(text) if name in _JSON_FIELDS else text for name, text in sorted(dead.record.items())}
     typer.echo(json.dumps(_document(dead) | {"record": record}, indent=2))
+
+
+def _parsed(text: str) -> Any:
+    """Give what a field holds, or its text where that is damaged: such jobs are among the dead."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @app.command()

@@ -19,6 +19,7 @@ from app.images.jpeg_scan import without_pixels
 from app.images.metadata import kept_dpi, kept_exif, kept_icc
 from app.images.photo import ImageInfo, ImageLimits, Photo, PixelArray
 from app.images.profiles import profile_of_png
+from app.images.structure import check_structure
 
 _MASK_THRESHOLD = 128
 _QUICK_BYTES = 1024 * 1024
@@ -94,7 +95,11 @@ def check_quickly(data: bytes, limits: ImageLimits) -> ImageInfo | None:
     Raises:
         ServiceError: As `check`.
     """
-    if len(data) > _QUICK_BYTES or sniff_format(data) != "jpeg" or (short := without_pixels(data)) is None:
+    if len(data) > _QUICK_BYTES or sniff_format(data) != "jpeg":
+        return None
+    check_structure("jpeg", data)  # before any other walk over it, because this one has a bound
+    short = without_pixels(data)
+    if short is None:
         return None
     with open_image(data, limits) as opened:
         if opened.info.width * opened.info.height > _QUICK_PIXELS:

@@ -39,8 +39,22 @@ BLOCK_MS = 1000
 SOCKET_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 32
 
+_NOT_OF_NODES = ("host", "port", "db", "max_connections", "timeout")
+"""Parts of an address that are about one server, or about the pool."""
+
 # First word of the answers by which a reachable server says that it cannot work now.
-_UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY")
+_UNAVAILABLE = (
+    "OOM",
+    "MISCONF",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "UNBLOCKED",
+)
 
 # For these redis-py has classes, and cuts the telling word off the message.
 _CUT_OFF: dict[type[ResponseError], str] = {
@@ -98,7 +112,7 @@ def _located(address: QueueAddress) -> dict[str, Any]:
     """Give what a pool needs for connections that look for the queue whenever they are made."""
     node: dict[str, Any] = dict(parse_url(address.node_url))
     is_tls = node.pop("connection_class", None) is SSLConnection
-    of_any = {name: value for name, value in node.items() if name not in ("host", "port", "db")}
+    of_any = {name: value for name, value in node.items() if name not in _NOT_OF_NODES}
     locator: Locator
     if address.kind == "sentinel":
         user, password = address.sentinel_login

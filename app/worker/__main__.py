@@ -117,7 +117,9 @@ async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
             await queue.close()
     except ServiceError as error:
         logger.error("the worker cannot work: %s", error.detail)
-        return EXIT_UNUSABLE
+        return (
+            EXIT_FAILED if error.retryable else EXIT_UNUSABLE
+        )  # such as memory of a GPU that another process still has
     except DeviceLostError as error:
         logger.critical("the worker ends, a new one may go on: %s", error)
         return EXIT_FAILED

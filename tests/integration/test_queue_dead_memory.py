@@ -11,11 +11,12 @@ import pytest
 from app.errors import InputLostError, QueueFullError
 from app.jobs.batch import new_batch_id
 from app.jobs.connection import call
+from app.jobs.directory import server_ms
 from app.jobs.embedded import EmbeddedRedis
 from app.jobs.job import Job, JobState
 from app.jobs.queue import JobQueue, QueuePolicy
 from tests.integration.test_queue_memory import old_redis
-from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue
+from tests.support.jobs import LONG_LEASE_MS, make_job, open_queue, until
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
@@ -99,3 +100,26 @@ async def test_beyond_the_limit_jobs_die_and_are_retried_and_dropped(small_redis
         assert await queue.purge(third)
         assert (await queue.get(first)).state is JobState.QUEUED
         assert await queue.dead.page(10) == []
+
+
+async def test_photos_of_dead_jobs_stay_while_nobody_wants_their_room(small_redis: EmbeddedRedis) -> None:
+    async with open_queue(small_redis.url, "", POLICY) as queue:
+        await submit_until_full(queue)
+        buried = await bury(queue, 2)
+        assert await queue.batches.take(1) == []  # as the API does all the time
+        assert await retryable(queue) == set(buried)
+
+
+async def test_whoever_lists_dead_jobs_needs_not_know_how_long_they_are_kept(small_redis: EmbeddedRedis) -> None:
+    short = QueuePolicy(dead_ttl_s=1, record_ttl_s=1)
+    async with open_queue(small_redis.url, "", POLICY) as queue, open_queue(small_redis.url, "", short) as other:
+        await queue.submit(make_job(), PHOTO)
+        (job_id,) = await bury(queue, 1)
+        entry = (await queue.dead.get(job_id)).entry_id
+        await until(lambda: is_past(queue, int(entry.split("-")[0]) + 1100))
+        assert [dead.job_id async for dead in other.dead.all()] == [job_id]
+        assert await retryable(queue) == {job_id}
+
+
+async def is_past(queue: JobQueue, moment_ms: int) -> bool:
+    return await server_ms(queue._redis) > moment_ms

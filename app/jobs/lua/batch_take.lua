@@ -29,7 +29,9 @@ local function add_due(feed)
   end
 end
 add_due(STORED)
-if arg(4) == "1" and not is_memory_short(memory_share) then
+-- Asked only where there is something to fetch: where memory is short, photos of dead jobs are given up for it.
+local is_any = arg(4) == "1" and #redis.call("ZRANGEBYSCORE", FEED, "-inf", NOW + 1, "LIMIT", 0, 1) > 0
+if is_any and not is_memory_short(memory_share) then
   add_due(FEED)
 end
 table.sort(due, function(a, b)

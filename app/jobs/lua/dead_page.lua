@@ -1,6 +1,5 @@
 -- Lists dead jobs, newest first. Args: entry to go on below, or "" to begin with the newest; most jobs.
 -- Gives of each {entry, its flat fields, flat record (empty when that is gone), whether it can be retried (0 or 1)}.
-forget_dead()
 local found = {}
 local upper = arg(1) == "" and "+" or "(" .. arg(1)
 for _, row in ipairs(redis.call("XREVRANGE", DEAD, upper, "-", "COUNT", arg(2))) do

@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.bench.mutate import CHANGES
 from app.errors import InvalidImageError
-from app.images import ImageLimits, check
+from app.images import ImageLimits, check, check_quickly
 from app.images.jpeg_scan import without_pixels
 from tests.support import sample_photos as samples
 
@@ -78,3 +78,8 @@ def test_verdict_on_damaged_files_is_that_of_the_decoder() -> None:
         assert decodes(short) == decodes(data), f"{name} {index}"
     assert short_cuts > 300
     assert refused > 30
+
+
+def test_files_of_countless_segments_are_refused_before_they_are_walked_over() -> None:
+    with pytest.raises(InvalidImageError, match="more segments"):
+        check_quickly(b"\xff\xd8" + b"\xff\xfe\x00\x02" * 262_000, LIMITS)

@@ -52,6 +52,7 @@ def test_errors_that_mean_not_now_become_queue_unavailable(error: Exception) -> 
         ("Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed", "OOM"),
         ("MISCONF Errors writing to the AOF file: No space left on device", "MISCONF"),
         ("CLUSTERDOWN The cluster is down", "CLUSTERDOWN"),
+        ("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", "UNBLOCKED"),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", None),
         ("ERR unknown command, with args beginning with: OOM", None),
         ("", None),
