@@ -30,11 +30,12 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WAIT_S = 120.0
 
 
-def make_root(root: Path, suite: str, mirror: str) -> None:
+def make_root(root: Path, suite: str, mirror: str | None) -> None:
     """A Debian with Python under /usr/local/bin, where the base image has it."""
     if not (root / "usr" / "bin" / "python3").exists():
+        given = [] if mirror is None else [mirror]
         subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), mirror], check=True
+            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), *given], check=True
         )
     for name, target in LINKS.items():
         link = root / "usr" / "local" / "bin" / name
@@ -153,7 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="folder for the Debian root; one that is there is used again")
     parser.add_argument("--suite", default="bookworm", help="Debian release of the base image")
-    parser.add_argument("--mirror", default="http://deb.debian.org/debian")
+    parser.add_argument("--mirror", help="where Debian's packages come from; default: what debootstrap takes itself")
     parser.add_argument("--share", action="append", default=[], help="path that pip's settings on this machine name")
     asked = parser.parse_args()
     missing = [name for name in ("debootstrap", "unshare", "chroot") if shutil.which(name) is None]
