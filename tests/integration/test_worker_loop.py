@@ -19,7 +19,7 @@ from app.worker.pools import Pool
 from app.worker.runner import Runner
 from tests.support.jobs import open_queue, until
 from tests.support.redis_server import RedisServer
-from tests.support.workers import Benches, noise_png, photo_job, read_pixels, working
+from tests.support.workers import Benches, noise_png, photo_job, read_pixels, until_decoded, working
 
 pytestmark = pytest.mark.anyio
 POLICY = QueuePolicy(lease_ms=5000)
@@ -216,10 +216,7 @@ async def test_fresh_claim_of_a_lost_job_is_not_forgotten_with_the_old_one(
         bench.accept(first)
         held = bench.held[job.id]
 
-        async def is_decoded() -> bool:
-            return held.phase is Phase.WAITING
-
-        await until(is_decoded, WAIT_S)
+        await until_decoded(held, WAIT_S)
         await queue.hand_back(first)
         held.leave = Leave.LOST
         (second,) = await queue.claim("w", 1, 0)
@@ -240,16 +237,13 @@ async def test_job_that_comes_back_while_its_failure_is_told_is_worked_on(
         bench.accept(first)
         held = bench.held[job.id]
 
-        async def is_decoded() -> bool:
-            return held.phase is Phase.WAITING
-
         async def fail_and_claim_again(claim: Claim) -> bool:
             accepted = await queue.fail(claim, "device_out_of_memory", "later", retryable=True)
             for again in await queue.claim("w", 1, 0):
                 bench.accept(again)
             return accepted
 
-        await until(is_decoded, WAIT_S)
+        await until_decoded(held, WAIT_S)
         bench._take_out(held)
         await bench.outcomes.settle(held, "failed", fail_and_claim_again)
         benches.start(bench)

@@ -6,9 +6,8 @@ import pytest
 
 from app.jobs.job import JobState
 from app.metrics import WORKER
-from app.worker.held import Phase
-from tests.support.jobs import open_queue, until
-from tests.support.workers import Benches, noise_png, photo_job
+from tests.support.jobs import open_queue
+from tests.support.workers import Benches, noise_png, photo_job, until_decoded
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +24,7 @@ async def test_late_commits_are_counted(redis_url: str, namespace: str, benches:
         bench.accept(first)
         held = bench.held[job.id]
 
-        async def is_decoded() -> bool:
-            return held.phase is Phase.WAITING
-
-        await until(is_decoded, 30)
+        await until_decoded(held)
         await queue.hand_back(first)
         (second,) = await queue.claim("other", 1, 0)
         bench._take_out(held)

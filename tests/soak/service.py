@@ -6,21 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-
-import httpx
 
 from app.jobs.embedded import EmbeddedRedis
 from app.settings import ENV_PREFIX
+from tests.support.processes import running_module, wait_until_ready
 
-READY_S = 180.0
-STOP_S = 60.0
 _REDIS_BYTES = 512 * 1024 * 1024
 
 
@@ -89,12 +83,12 @@ def running_service(folder: Path, model: str, lifetimes: Lifetimes) -> Iterator[
         server.start()
         stack.callback(server.stop)
         environment = _environment(model, server.url, lifetimes)
-        worker = stack.enter_context(_process("app.worker", environment, log))
-        api = stack.enter_context(_process("tests.soak.api", environment, log))
+        worker = stack.enter_context(running_module("app.worker", environment, log))
+        api = stack.enter_context(running_module("tests.soak.api", environment, log))
         assert api.stdout is not None
         url = api.stdout.readline().strip()
         assert url, (folder / "service.log").read_text()
-        _wait_until_ready(url, folder)
+        wait_until_ready(url, folder / "service.log")
         assert server.pid is not None
         pids = {"API": api.pid, "worker": worker.pid, "Redis": server.pid}
         yield SoakService(url, server.url, pids, folder, environment)
@@ -116,34 +110,6 @@ def _environment(model: str, redis_url: str, lifetimes: Lifetimes) -> dict[str, 
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     return kept | {f"{ENV_PREFIX}{name}": value for name, value in settings.items()}
-
-
-@contextlib.contextmanager
-def _process(module: str, environment: dict[str, str], log: IO[str]) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", module], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _wait_until_ready(url: str, folder: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while True:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz", timeout=5).is_success:
-                return
-        assert time.monotonic() < deadline, (folder / "service.log").read_text()
-        time.sleep(0.05)
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from app.jobs.queue import JobQueue
 from app.worker.courier import end_tasks
 from app.worker.loop import LoopPolicy, WorkerLoop
 from app.worker.workbench import Workbench
+from tests.support.jobs import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,6 +171,16 @@ class Benches:
         await end_tasks(self._computing)
         for bench in self._benches:
             await bench.close()
+
+
+async def until_decoded(held: HeldJob, timeout_s: float = 30.0) -> None:
+    """Returns once a job's photo is decoded, and waits for its turn."""
+    from app.worker.held import Phase
+
+    async def is_decoded() -> bool:
+        return held.phase is Phase.WAITING
+
+    await until(is_decoded, timeout_s)
 
 
 def start_worker_process(redis_url: str, namespace: str, **settings: str) -> subprocess.Popen[bytes]:
