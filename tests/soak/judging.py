@@ -24,9 +24,6 @@ LASTING = {
 MOST_KEPT = 0.05
 """Most memory that a process, and Redis by its own count, may have kept once everything has expired, as a share."""
 
-KEPT_BYTES = 2 * 2**20
-"""What any process may keep: touched pages of the program and caches of its allocator are no share of a small one."""
-
 _JEMALLOC_THREADS = 4
 _PHOTO_THREADS = 3
 _POOLS = {"API": 2, "worker": 1}
@@ -72,8 +69,6 @@ def _bounds(before: dict[str, int], callers: int) -> dict[str, int]:
     for name in before:
         if name.endswith("memory"):
             bounds[name] = int(before[name] * (1 + MOST_KEPT))
-        if name.endswith(": memory"):
-            bounds[name] = max(bounds[name], before[name] + KEPT_BYTES)
     return bounds
 
 

@@ -72,6 +72,7 @@ def _job_streams() -> list[str]:
 
 
 def _levels(service: SoakService, client: redis.Redis) -> dict[str, int]:
+    client.memory_purge()  # else its allocator keeps what was freed for later; what is not freed, no purge takes away
     return levels({name: sample_process(pid) for name, pid in service.pids.items()}, sample_redis(client, Keys()))
 
 
