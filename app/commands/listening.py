@@ -6,13 +6,24 @@ import errno
 import os
 import socket
 
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
 
 class ListenError(Exception):
-    """The process cannot listen where it was told to; the message says what to do."""
+    """The process cannot listen where it was told to; the message says what to do.
+
+    Args:
+        message: What and why.
+        is_absent: Whether the machine does not have the address.
+    """
+
+    def __init__(self, message: str, is_absent: bool = False) -> None:
+        super().__init__(message)
+        self.is_absent = is_absent
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a socket on the first address of a host.
+    """Open a socket on the first address of a host that this machine has.
 
     Args:
         host: Name or address.
@@ -21,25 +32,36 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ListenError: The address is not known, not of this machine, taken, or not allowed.
     """
-    return _open(host, port, _addresses_of(host, port)[0])
+    return _open_those_there_are(host, port, most=1)[0]
 
 
 def listen_everywhere(host: str, port: int) -> list[socket.socket]:
     """Open a socket on every address of a host: "localhost" is 127.0.0.1 and ::1. Same arguments and errors."""
-    addresses = _addresses_of(host, port)
-    if port == 0:  # which would be another port for each
-        addresses = addresses[:1]
-    listeners: list[socket.socket] = []
-    try:
-        listeners += (_open(host, port, address) for address in addresses)
-    except ListenError:
-        for listener in listeners:
-            listener.close()
-        raise
-    return listeners
+    return _open_those_there_are(host, port, most=1 if port == 0 else None)  # it would be another port for each
 
 
 _Address = tuple[int, int, int, str, tuple[object, ...]]
+
+
+def _open_those_there_are(host: str, port: int, most: int | None) -> list[socket.socket]:
+    """Open sockets on addresses that the machine has, at least one: names lead to ::1 also where there is no IPv6."""
+    listeners: list[socket.socket] = []
+    absent: ListenError | None = None
+    for address in _addresses_of(host, port):
+        if len(listeners) == most:
+            break
+        try:
+            listeners.append(_open(host, port, address))
+        except ListenError as error:
+            if error.is_absent:
+                absent = error
+                continue
+            for listener in listeners:
+                listener.close()
+            raise
+    if absent is not None and not listeners:
+        raise absent
+    return listeners
 
 
 def _addresses_of(host: str, port: int) -> list[_Address]:
@@ -65,7 +87,8 @@ def _open(host: str, port: int, address: _Address) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        raise ListenError(f"cannot listen on {host}, port {port} {_explain(error, port)}") from None
+        message = f"cannot listen on {host}, port {port} {_explain(error, port)}"
+        raise ListenError(message, error.errno in _ABSENT) from None
     return listener
 
 
@@ -83,10 +106,11 @@ def _explain(error: OSError, port: int) -> str:
 def fill_standard_streams() -> None:
     """Open what is closed of standard input, output and error, so that no socket gets their numbers.
 
-    A child has its own standard streams under these numbers, and so would not find the socket.
+    Children get them too: what a library there writes to standard error must not go into a socket either.
     """
     while True:
         fd = os.open(os.devnull, os.O_RDWR)
         if fd > 2:
             os.close(fd)
             return
+        os.set_inheritable(fd, True)

@@ -17,7 +17,15 @@ from typing import Any
 
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    InvalidResponse,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.jobs.address import Node
@@ -53,19 +61,24 @@ class Locator(ABC):
         Raises:
             NotLocatedError: Nobody knows.
         """
-        reasons = []
+        reasons: list[str] = []
+        lasting: list[RedisError] = []
         for node in tuple(self._nodes):
             try:
                 found = await self._ask(node)
             except (RedisError, OSError) as error:
                 reasons.append(f"{_name(node)}: {type(error).__name__}")
+                if isinstance(error, AuthenticationError | InvalidResponse):
+                    lasting.append(error)
                 continue
             if isinstance(found, str):
                 reasons.append(f"{_name(node)}: {found}")
                 continue
             self.prefer(node)
             return found
-        raise NotLocatedError(f"nobody knows where the queue is ({'; '.join(reasons)})")
+        # Where everybody says so, whoever starts need not wait for another answer; it looks at the cause.
+        cause = lasting[-1] if len(lasting) == len(reasons) else None
+        raise NotLocatedError(f"nobody knows where the queue is ({'; '.join(reasons)})") from cause
 
     def prefer(self, node: Node) -> None:
         """Ask this node first from now on."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.errors import QueueUnavailableError
+from app.errors import QueueUnavailableError, UnusableRedisError
 from app.jobs.job import JobState
 from app.jobs.queue import JobQueue
+from app.jobs.waiting import wait_for_queue
 from tests.support.jobs import make_job, open_queue
 from tests.support.redis_nodes import RedisNode, Sentinel, wait_for
 from tests.support.redis_server import find_binary
@@ -101,8 +102,12 @@ async def goes_through(queue: JobQueue) -> bool:
 
 async def test_cluster(cluster_node: RedisNode, certificate: Path) -> None:
     place, ca = cluster_node.address, f"ssl_ca_certs={certificate / 'cert.pem'}"
-    async with open_queue(f"rediss+cluster://default:{WRITTEN}@{place}?{ca}", "") as queue:
+    async with open_queue(f"rediss+cluster://default:{WRITTEN}@{place}?{ca}&max_connections=4", "") as queue:
         assert await goes_through(queue)
+    wrong = f"rediss+cluster://:wrong@{place}?{ca}&max_connections=4"
+    async with open_queue(wrong, "") as queue:
+        with pytest.raises(UnusableRedisError, match="password"):  # nobody who starts waits for another answer
+            await wait_for_queue(queue, wrong)
     for url in (
         f"rediss+cluster://:wrong@{place}?{ca}",
         f"rediss+cluster://:{WRITTEN}@{place}",

@@ -41,6 +41,17 @@ def test_a_name_with_several_addresses_has_a_socket_for_each(monkeypatch: pytest
     listen("127.0.0.1", free_port).close()
 
 
+def test_addresses_that_the_machine_has_not_are_passed_over(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, free_port)) for host in ("192.0.2.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    (only,) = listen_everywhere("half.test", free_port)
+    only.close()
+    listen("half.test", free_port).close()
+    del found[1]
+    with pytest.raises(ListenError, match="Cannot assign requested address"):
+        listen_everywhere("half.test", free_port)
+
+
 def test_any_free_port_is_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in ("127.0.0.1", "127.0.0.2")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
@@ -56,3 +67,14 @@ def test_no_socket_becomes_a_standard_stream() -> None:
     )
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&-', "sh", sys.executable, "-c", script], check=False)
     assert done.returncode > 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes standard streams as a shell does")
+def test_children_have_standard_streams_too() -> None:
+    script = (
+        "from app.commands.listening import fill_standard_streams; fill_standard_streams();"
+        "import subprocess, sys; child = 'import os; os.fstat(1); os.fstat(2)';"
+        "sys.exit(subprocess.run([sys.executable, '-c', child], close_fds=True).returncode)"
+    )
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", sys.executable, "-c", script], check=False)
+    assert done.returncode == 0
