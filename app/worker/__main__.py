@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from app.allocator import keep_freed_memory
 from app.errors import ServiceError
-from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE
+from app.exit_codes import EXIT_FAILED, EXIT_UNUSABLE, exit_code_of
 from app.jobs.queue import JobQueue, QueuePolicy
 from app.jobs.waiting import wait_for_queue
 from app.logs import configure_logging
@@ -117,9 +117,7 @@ async def _run(settings: Settings, redis_url: str, storage: Storage) -> int:
             await queue.close()
     except ServiceError as error:
         logger.error("the worker cannot work: %s", error.detail)
-        return (
-            EXIT_FAILED if error.retryable else EXIT_UNUSABLE
-        )  # such as memory of a GPU that another process still has
+        return exit_code_of(error)
     except DeviceLostError as error:
         logger.critical("the worker ends, a new one may go on: %s", error)
         return EXIT_FAILED
