@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from app.bench.relay import PIECE_BYTES, Relay
+
 if TYPE_CHECKING:
     import random
-    from types import TracebackType
-
-_PIECE_BYTES = 65536
 
 
 class _Link:
@@ -27,8 +26,8 @@ class _Link:
         self.answered = 0
 
 
-class CuttingRelay:
-    """Listens on a port of this machine and passes everything on, until it is told to cut. An async context manager.
+class CuttingRelay(Relay):
+    """Passes everything on, until it is told to cut.
 
     Args:
         host: Where to pass things on to.
@@ -36,36 +35,16 @@ class CuttingRelay:
         numbers: Where chance comes from.
 
     Attributes:
-        port: Where it listens.
         cuts: Connections broken off.
         connections: Connections that were made.
     """
 
     def __init__(self, host: str, port: int, numbers: random.Random) -> None:
-        self._target = host, port
+        super().__init__(host, port)
         self._numbers = numbers
         self._links: set[_Link] = set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
         self.cuts = 0
         self.connections = 0
-
-    async def __aenter__(self) -> CuttingRelay:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Break everything off."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> bool:
         """Choose a connection whose answer has begun, and break it off: at once, or some bytes later.
@@ -88,11 +67,7 @@ class CuttingRelay:
             self.cuts += 1
             link.near.transport.abort()  # a reset, and not a proper end
 
-    async def _accept(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def _relay(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         link = _Link(near)
         far: asyncio.StreamWriter | None = None
         self.connections += 1
@@ -114,7 +89,7 @@ class CuttingRelay:
                     writer.close()
 
     async def _answer(self, far_reader: asyncio.StreamReader, link: _Link) -> None:
-        while data := await far_reader.read(_PIECE_BYTES):
+        while data := await far_reader.read(PIECE_BYTES):
             if link.allowance is not None:
                 data, is_last = data[: link.allowance], len(data) >= link.allowance
                 link.allowance -= len(data)
@@ -132,7 +107,7 @@ class CuttingRelay:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_PIECE_BYTES):
+    while data := await reader.read(PIECE_BYTES):
         writer.write(data)
         await writer.drain()
     writer.close()  # the caller is gone: the service must learn of it

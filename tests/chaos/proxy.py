@@ -7,49 +7,30 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from types import TracebackType
 
-_PIECE_BYTES = 65536
+from app.bench.relay import PIECE_BYTES, Relay
 
 
-class NetworkProxy:
-    """Listens on a port of this machine and passes everything on. An async context manager.
+class NetworkProxy(Relay):
+    """Passes everything on, as well as the network does.
 
     Args:
         host: Where to pass things on to.
         port: Likewise.
 
     Attributes:
-        port: Where it listens.
         delay_s: Time that every piece takes on top, in both directions.
         on_request: Called with every piece on its way to the server, before it is passed on.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(host, port)
         self._near: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
         self._is_cut = False
-        self.port = 0
         self.delay_s = 0.0
         self.on_request: Callable[[bytes], None] | None = None
-
-    async def __aenter__(self) -> NetworkProxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> int:
         """Break every connection off, and new ones as soon as they come; gives how many there were."""
@@ -67,12 +48,6 @@ class NetworkProxy:
         """Carry everything again, at once."""
         self._is_cut, self.delay_s = False, 0.0
         self._flows.set()
-
-    def _accept(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
-        # A task of our own: asyncio complains of those that it makes itself when they are canceled.
-        task = asyncio.create_task(self._relay(near_reader, near))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _relay(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         if self._is_cut:
@@ -102,7 +77,7 @@ class NetworkProxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_request: bool) -> None:
         with contextlib.suppress(OSError):  # one side is gone, so the other goes too
-            while data := await reader.read(_PIECE_BYTES):
+            while data := await reader.read(PIECE_BYTES):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._flows.wait()
