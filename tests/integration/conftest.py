@@ -1,4 +1,4 @@
-"""Fixtures of tests with a worker in this process."""
+"""Fixtures of tests with a worker in this process, or that look at what the queue keeps in Redis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis
 
+from app.jobs.connection import connect
+from app.jobs.keys import Keys
 from tests.support.workers import Benches, tiny_runner
 
 if TYPE_CHECKING:
@@ -25,3 +28,17 @@ async def benches(runner: Runner) -> AsyncIterator[Benches]:
     made = Benches(runner)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the tests' Redis server."""
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def keys(namespace: str) -> Keys:
+    """Names of the keys of one test."""
+    return Keys(namespace)

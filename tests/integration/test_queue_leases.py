@@ -22,13 +22,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def queues(redis_url: str, namespace: str) -> AsyncIterator[tuple[JobQueue, JobQueue]]:
     """Two processes' worth of queues."""
     async with AsyncExitStack() as stack:

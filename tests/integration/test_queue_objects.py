@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from app.errors import QueueUnavailableError, ResultGoneError
 from app.jobs import objects, retention
 from app.jobs.batches import BatchEntry, entry_job_id, new_batch_id
-from app.jobs.connection import call, connect
+from app.jobs.connection import call
 from app.jobs.job import JobState, RestoreOptions
 from app.jobs.keys import Keys
 from app.jobs.queue import Claim, JobQueue, QueuePolicy
@@ -34,18 +34,6 @@ def store() -> BreakableStore:
 async def queue(redis_url: str, namespace: str, store: BreakableStore) -> AsyncIterator[JobQueue]:
     async with open_queue(redis_url, namespace, objects=store) as opened:
         yield opened
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 async def finish(queue: JobQueue, claim: Claim, image: bytes = b"restored") -> bool:

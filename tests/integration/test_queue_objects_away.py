@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from app.jobs.connection import call, connect
+from app.jobs.connection import call
 from app.jobs.job import JobState
 from app.jobs.keys import GROUP, Keys
 from app.jobs.queue import Claim, JobQueue
@@ -27,18 +27,6 @@ def store() -> BreakableStore:
 async def queue(redis_url: str, namespace: str, store: BreakableStore) -> AsyncIterator[JobQueue]:
     async with open_queue(redis_url, namespace, objects=store) as opened:
         yield opened
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def keys(namespace: str) -> Keys:
-    return Keys(namespace)
 
 
 async def finish(queue: JobQueue, claim: Claim) -> bool:
