@@ -64,8 +64,13 @@ def deal(seed: int, *, once: bool = False) -> Iterator[Scene]:
         yield from deck
 
 
-async def play(caller: Caller, scenes: Iterator[Scene], callers: int, seconds: float, least: int = 0) -> None:
+async def play(
+    caller: Caller, scenes: Iterator[Scene], callers: int, seconds: float, least: int = 0, pace_s: float = _PAUSE_S
+) -> None:
     """Let callers play scenes, one after the other each, until the time is up; scenes that have begun are ended.
+
+    A service holds what the last seconds brought, so its memory follows the rate of scenes. Where that is left to how
+    fast the machine happens to be, it rises whenever another program ends.
 
     Args:
         caller: What they share.
@@ -73,6 +78,7 @@ async def play(caller: Caller, scenes: Iterator[Scene], callers: int, seconds: f
         callers: How many.
         seconds: Time in which scenes are begun.
         least: Scenes that are begun in any case, for slow machines.
+        pace_s: Least time from the beginning of a caller's scene to that of its next one.
     """
     until = time.monotonic() + seconds
     begun = 0
@@ -81,8 +87,9 @@ async def play(caller: Caller, scenes: Iterator[Scene], callers: int, seconds: f
         nonlocal begun
         while time.monotonic() < until or begun < least:
             begun += 1
+            next_s = time.monotonic() + pace_s
             await _play(caller, next(scenes))
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(max(_PAUSE_S, next_s - time.monotonic()))
 
     await asyncio.gather(*(play_one_after_another() for _ in range(callers)))
 

@@ -22,6 +22,7 @@ class Plan:
         model: Name of the model.
         callers: Scenes at a time.
         every_s: Time between two samples.
+        pace_s: Least time between the beginnings of two scenes of a caller.
         warm_s: Length of the load before the first levels are read.
         lives: For how long the service keeps things.
         stay_s: Time for which the second worker stays.
@@ -36,7 +37,8 @@ class Plan:
     model: str = "tiny"
     callers: int = 4
     every_s: float = 2.0
-    warm_s: float = 60.0
+    pace_s: float = 2.0
+    warm_s: float = 120.0
     lives: Lifetimes = LONG_LIVES
     stay_s: float = 60.0
     pause_s: float = 30.0

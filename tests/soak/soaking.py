@@ -35,10 +35,13 @@ async def soak(plan: Plan, folder: Path) -> Outcome:
     with running_service(folder, plan.model, plan.lives) as service, redis.Redis.from_url(service.redis_url) as client:
         scenes = deal(plan.seed, once=plan.once)
         photos = await making
-        async with calling(service.url, photos, plan.seed, Tally()) as caller:
+        async with (
+            visitors(service, plan.stay_s, plan.pause_s) if plan.warm_s else contextlib.nullcontext(),
+            calling(service.url, photos, plan.seed, Tally()) as caller,
+        ):
             # One in any case: with it come the streams and their groups.
             await caller.client.purge(await caller.ended(await caller.submit(photos.masked)))
-            await play(caller, scenes, plan.callers, plan.warm_s)
+            await play(caller, scenes, plan.callers, plan.warm_s, pace_s=plan.pace_s)
         await _until_expired(client, plan)
         outcome.before = _levels(service, client)
         outcome.memory.append(redis_memory(client))
@@ -47,7 +50,7 @@ async def soak(plan: Plan, folder: Path) -> Outcome:
             visitors(service, plan.stay_s, plan.pause_s) as visits,
             calling(service.url, photos, plan.seed + 1, outcome.tally) as caller,
         ):
-            await play(caller, scenes, plan.callers, plan.seconds, len(SCENES) if plan.once else 0)
+            await play(caller, scenes, plan.callers, plan.seconds, len(SCENES) if plan.once else 0, plan.pace_s)
         outcome.visits = visits
         await _until_expired(client, plan)
         outcome.after, outcome.lasting = _levels(service, client), lasting_keys(client)

@@ -14,7 +14,16 @@ from tests.soak.service import Lifetimes
 from tests.soak.soaking import soak
 
 SHORT = Plan(
-    seconds=5, callers=6, every_s=0.5, warm_s=0, lives=Lifetimes(2, 3, 4, 6), stay_s=3, pause_s=60, once=True, idle_s=1
+    seconds=5,
+    callers=6,
+    every_s=0.5,
+    pace_s=0,
+    warm_s=0,
+    lives=Lifetimes(2, 3, 4, 6),
+    stay_s=3,
+    pause_s=60,
+    once=True,
+    idle_s=1,
 )
 
 
